@@ -1,0 +1,1 @@
+"""The embedded backbones: one folder each, data only (installed as ``skltransfer.models``)."""

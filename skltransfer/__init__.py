@@ -1,0 +1,16 @@
+"""Pretrained ONNX backbones as scikit-learn transformers.
+
+``PretrainedEmbedder`` turns images or texts into embeddings inside a `sklearn.pipeline.Pipeline`; no deep-learning
+framework is needed. Importing the package is light: ONNX Runtime, onnx and Pillow are imported when first used.
+
+References
+----------
+ONNX Runtime is run with its telemetry off, see ``ORT_DISABLE_TELEMETRY`` in the README.
+"""
+
+from skltransfer._version import __version__
+from skltransfer.cards import Card
+from skltransfer.catalog import list_models, load_card
+from skltransfer.embedder import PretrainedEmbedder
+
+__all__ = ["Card", "PretrainedEmbedder", "__version__", "list_models", "load_card"]

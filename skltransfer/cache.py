@@ -1,0 +1,249 @@
+"""Embeddings already computed: sample key to row, in memory or in a folder. The only room that writes rows.
+
+A key is the fingerprint of a sample's content followed by the fingerprint of the recipe, so a row can never be stale:
+another file content, layer or model is another key. Names and times of files play no part.
+
+On disk the rows lie in one SQLite file (write-ahead log, one transaction a batch). A record carries `MAGIC`, which
+holds the format's number, its own checksum and its length; what does not fit is a miss and is computed again. To change
+the format, change `MAGIC`: old records then are misses. No pickle is ever read or written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+import sys
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from skltransfer.errors import CacheWarning
+
+Row = npt.NDArray[np.float32]
+
+MAGIC = b"SKR1"
+CHECKSUM = 16
+#: Bounds: the memory cache per process, the disk cache per folder.
+MEMORY_BYTES = 256 * 2**20
+DISK_BYTES = 10 * 2**30
+#: What Python needs per row besides the numbers.
+OVERHEAD = 256
+#: SQLite takes at most 32,766 values in one statement.
+KEYS_PER_QUERY = 1000
+
+
+class Cache(Protocol):
+    """Where rows are kept. Both methods may be called by any thread."""
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
+        """Give the rows that are known."""
+
+    def put(self, rows: Mapping[bytes, Row]) -> None:
+        """Keep rows, if they can be kept."""
+
+
+class MemoryCache:
+    """Rows in memory; beyond `limit` bytes the one unused for longest goes first.
+
+    Parameters
+    ----------
+    limit : int
+        Bytes, the overhead of Python included.
+    """
+
+    def __init__(self, limit: int = MEMORY_BYTES) -> None:
+        self.limit = limit
+        self.bytes = 0
+        self._rows: OrderedDict[bytes, Row] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
+        """Give the rows that are known; they must not be written to."""
+        with self._lock:
+            known = {key: self._rows[key] for key in keys if key in self._rows}
+            for key in known:
+                self._rows.move_to_end(key)
+            return known
+
+    def put(self, rows: Mapping[bytes, Row]) -> None:
+        """Keep copies of rows."""
+        with self._lock:
+            for key, row in rows.items():
+                if key not in self._rows:
+                    self._rows[key] = row.copy()
+                    self.bytes += row.nbytes + OVERHEAD
+            while self.bytes > self.limit:
+                _, row = self._rows.popitem(last=False)
+                self.bytes -= row.nbytes + OVERHEAD
+
+    def clear(self) -> None:
+        """Forget every row."""
+        with self._lock:
+            self._rows.clear()
+            self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+class DiskCache:
+    """Rows in a folder, shared by processes and sessions; beyond `limit` bytes the oldest go first.
+
+    Parameters
+    ----------
+    folder : Path
+        Made with mode 0700 if it does not exist.
+    limit : int
+        Bytes.
+    """
+
+    FILE = "rows.sqlite"
+
+    def __init__(self, folder: Path, limit: int = DISK_BYTES) -> None:
+        self.folder, self.limit = folder, limit
+        self._lock = threading.Lock()
+        self._warned = False
+        self._db: sqlite3.Connection | None = None
+        with self._lock, _Tolerant(self):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._db = sqlite3.connect(folder / self.FILE, timeout=30, check_same_thread=False, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute("CREATE TABLE IF NOT EXISTS rows (id INTEGER PRIMARY KEY, key BLOB UNIQUE, record BLOB)")
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
+        """Give the rows that are known and whose checksum holds."""
+        known: dict[bytes, Row] = {}
+        with self._lock, _Tolerant(self):
+            for start in range(0, len(keys) if self._db else 0, KEYS_PER_QUERY):
+                part = keys[start : start + KEYS_PER_QUERY]
+                query = f"SELECT key, record FROM rows WHERE key IN ({','.join('?' * len(part))})"
+                for key, record in self._db.execute(query, part):  # type: ignore[union-attr]
+                    if (row := decode(key, record)) is not None:
+                        known[key] = row
+        return known
+
+    def put(self, rows: Mapping[bytes, Row]) -> None:
+        """Keep rows: all of them or, if the process dies half-way, none."""
+        with self._lock, _Tolerant(self):
+            if self._db is None or not rows:
+                return
+            records = [(key, encode(key, row)) for key, row in rows.items()]
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.executemany("INSERT OR REPLACE INTO rows (key, record) VALUES (?, ?)", records)
+                self._shrink()
+                self._db.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):  # where SQLite has rolled back by itself
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def _shrink(self) -> None:
+        """Drop the oldest tenth for as long as the file is larger than its limit."""
+        oldest = "SELECT id FROM rows ORDER BY id LIMIT (SELECT 1 + count(*) / 10 FROM rows)"
+        dropped = 1
+        while dropped and self._used() > self.limit:
+            dropped = self._db.execute(f"DELETE FROM rows WHERE id IN ({oldest})").rowcount  # type: ignore[union-attr]
+
+    def _used(self) -> int:
+        pages, free, size = (
+            self._db.execute(f"PRAGMA {name}").fetchone()[0]  # type: ignore[union-attr]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
+
+
+class _Tolerant:
+    """Turns whatever the disk or SQLite refuse into one warning; the run then goes on without the cache."""
+
+    def __init__(self, cache: DiskCache) -> None:
+        self.cache = cache
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, trace: object) -> bool:
+        if not isinstance(err, (sqlite3.Error, OSError)):
+            return False
+        if not self.cache._warned:
+            self.cache._warned = True
+            warnings.warn(
+                f"The cache in {str(self.cache.folder)!r} cannot be used ({err}); rows are computed and not kept.",
+                CacheWarning,
+                stacklevel=4,
+            )
+        return True
+
+
+def encode(key: bytes, row: Row) -> bytes:
+    """Write a record: magic, checksum of key and numbers, numbers (float32, little-endian)."""
+    numbers = np.ascontiguousarray(row, dtype="<f4").tobytes()
+    return MAGIC + hashlib.blake2b(key + numbers, digest_size=CHECKSUM).digest() + numbers
+
+
+def decode(key: bytes, record: object) -> Row | None:
+    """Read a record, or give None if anything about it is not as it was written."""
+    if not isinstance(record, bytes) or not record.startswith(MAGIC):
+        return None
+    start = len(MAGIC) + CHECKSUM
+    checksum, numbers = record[len(MAGIC) : start], record[start:]
+    if hashlib.blake2b(key + numbers, digest_size=CHECKSUM).digest() != checksum:
+        return None
+    return np.frombuffer(numbers, dtype="<f4")
+
+
+memory = MemoryCache()
+_disks: dict[str, DiskCache] = {}
+_lock = threading.Lock()
+_inherited: list[object] = []
+
+
+def user_folder() -> Path:
+    """Give the folder ``cache=True`` stands for: ``skltransfer`` in the user's cache folder."""
+    home = {"win32": "~/AppData/Local", "darwin": "~/Library/Caches"}.get(sys.platform, "~/.cache")
+    return Path(os.environ.get("XDG_CACHE_HOME") or home).expanduser() / "skltransfer"
+
+
+def open_cache(where: str | os.PathLike[str] | bool | None) -> Cache | None:
+    """Open what the parameter ``cache`` names.
+
+    Parameters
+    ----------
+    where : "memory", path of a folder, True or None
+        ``"memory"`` is one cache for the whole process, True the folder `user_folder`.
+
+    Returns
+    -------
+    Cache or None
+    """
+    if isinstance(where, np.bool_):
+        where = bool(where)
+    if where is None or where is False:
+        return None
+    if where == "memory":
+        return memory
+    folder = user_folder() if where is True else Path(where).expanduser().resolve()
+    with _lock:
+        if str(folder) not in _disks:
+            _disks[str(folder)] = DiskCache(folder)
+        return _disks[str(folder)]
+
+
+def _forget_after_fork() -> None:
+    """In a child: rows in memory stay, connections and locks are made anew (SQLite forbids sharing them)."""
+    global _disks, _lock
+    _inherited.append((_disks, _lock, memory._lock))
+    _disks, _lock, memory._lock = {}, threading.Lock(), threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

@@ -1,0 +1,445 @@
+"""The door: arguments to calls, and what they give to text. Nothing is computed here.
+
+A command is a row of a table. Errors made on purpose are one line on stderr and exit status 2; 1 means that what was
+asked - may this device run, is this model the recorded one - was found to be no.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import re
+import sys
+import textwrap
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from skltransfer import __version__, cards, catalog, convert, demo, hub, report, runtime, trial
+from skltransfer.cards import Card
+from skltransfer.errors import DeviceError, MissingDependencyError, SklTransferError
+
+#: Golden rows that differ by more are another model, or a machine that computes wrongly.
+MOST_DRIFT = 1e-3
+#: Images that could not be read, of which the demo names so many.
+NAMED = 10
+LIBRARIES = ("scikit-learn", "onnx", "numpy", "pillow")
+DEFAULT_MODEL, DEFAULT_PICTURE = "vision-mini", Path("skltransfer-demo.png")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit status.
+    """
+    args = make_parser().parse_args(argv)
+    try:
+        with _warnings_in_one_line():
+            status: int = args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output, `head` perhaps, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        return 130
+    except (SklTransferError, OSError) as err:
+        print(f"skltransfer: {' '.join(str(err).split())}", file=sys.stderr)
+        return 2
+    return status
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Show warnings without the line of code that issued them."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *where: print(f"skltransfer: warning: {message}", file=sys.stderr)
+        yield
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# demo
+
+NEXT = """\
+from pathlib import Path
+
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from skltransfer import PretrainedEmbedder
+{load}
+embed = PretrainedEmbedder({model})
+pipe = Pipeline([("embed", embed), ("clf", LogisticRegression(max_iter=1000))])
+pipe.fit({X}, y)
+print(pipe.predict({X}[:5]))
+"""
+LOAD_FOLDER = """
+paths = sorted(p for p in Path({folder!r}).glob("*/*") if p.suffix.lower() in {suffixes!r})
+y = [p.parent.name for p in paths]
+"""
+LOAD_EMOJI = """from skltransfer.datasets import load_emoji
+
+images, y = load_emoji(return_X_y=True)
+"""
+
+
+def _demo(args: argparse.Namespace) -> int:
+    result = demo.run(args.folder, model=args.model, device=args.device, tell=_tell)
+    print(_scores(result))
+    print(_remarks(result))
+    print(_picture(result, args.output))
+    print("\nWhat to type next, in Python:\n")
+    print(textwrap.indent(_snippet(args, result.data.samples), "    "))
+    if args.folder is None:
+        print("On your own images, a subfolder per class:\n\n    skltransfer demo FOLDER")
+    return 0
+
+
+def _tell(text: str) -> None:
+    print(f"skltransfer: {text} ...", file=sys.stderr)
+
+
+def _scores(result: demo.Result) -> str:
+    header = ["labels per class", *map(str, result.labels[:-1]), f"{result.labels[-1]} (all)"]
+    rows = [
+        [curve.name, *(f"{100 * mean:.0f} ± {100 * std:.0f}" for mean, std in zip(curve.mean, curve.std, strict=True))]
+        for curve in result.curves
+    ]
+    splits = demo.FOLDS * demo.REPEATS
+    return (
+        f"Accuracy on unseen images, %: mean ± standard deviation of {splits} splits\n\n{report.table(rows, header)}\n"
+    )
+
+
+def _remarks(result: demo.Result) -> str:
+    used, classes = len(result.data.y), len(result.data.names)
+    where = f"{result.model} on {result.device}: {result.images_per_second:.0f} images/s"
+    lines = [f"{used} of {result.found} images, {classes} classes; {where}."]
+    if result.enough is not None:
+        lines.append(f"{result.enough} labels per class with the embedding beat all {result.labels[-1]} without it.")
+    lines += [f"Left out, mend or move it: {failure.path}: {failure.reason}" for failure in result.dropped[:NAMED]]
+    if len(result.dropped) > NAMED:
+        lines.append(f"Left out, too: {len(result.dropped) - NAMED} more.")
+    return "\n".join(lines)
+
+
+def _picture(result: demo.Result, path: Path) -> str:
+    try:
+        report.learning_curves_and_map(result, path)
+    except MissingDependencyError as err:
+        return f"No picture: {err}"
+    return f"Picture: {path}"
+
+
+def _snippet(args: argparse.Namespace, samples: Sequence[Any]) -> str:
+    model = "" if args.model == DEFAULT_MODEL else repr(args.model)
+    if args.folder is None:
+        return NEXT.partition("\n\n")[2].format(load=LOAD_EMOJI, model=model, X="images")
+    suffixes = {Path(path).suffix.lower() for path in samples}
+    load = LOAD_FOLDER.format(folder=args.folder, suffixes=tuple(sorted(suffixes)))
+    return NEXT.format(load=load, model=model, X="paths")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# doctor
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    kind, _, index = (args.device or "cuda").partition(":")
+    findings = runtime.diagnose(runtime.Device(kind.replace("auto", "cuda"), int(index or 0)))
+    versions = [f"{library} {importlib.metadata.version(library)}" for library in LIBRARIES]
+    print(f"skltransfer {__version__}, Python {platform.python_version()}, {', '.join(versions)}")
+    print(f"Threads this process may use: {runtime.cpu_share()}\n")
+    print(report.table((row for finding in findings for row in _rows(finding)), ("looked at", "well", "seen")))
+    verdict, status = _verdict(args.device or "auto")
+    print(f"\n{verdict}")
+    return status
+
+
+def _rows(finding: runtime.Finding) -> Iterator[tuple[str, str, str]]:
+    """Give a row of the diagnosis and, below what is not well, what to type."""
+    yield finding.what, "yes" if finding.well else "no", finding.seen
+    if finding.mend:
+        yield "", "", f"type: {finding.mend}"
+
+
+def _verdict(device: str) -> tuple[str, int]:
+    try:
+        return f"device={device!r} runs on {runtime.resolve(device)}.", 0
+    except DeviceError as err:
+        return str(err), 1
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# models
+
+
+def _list(args: argparse.Namespace) -> int:
+    header = ("name", "samples", "columns", "licence", "size")
+    print(report.table([_summary(catalog.load_card(name)) for name in cards.names()], header))
+    return 0
+
+
+def _summary(card: Card) -> tuple[str, ...]:
+    return card.name, card.modality, _columns(card), card.licence or "not stated", _size(card)
+
+
+def _columns(card: Card, layer: str | None = None) -> str:
+    width = catalog.plan(card, runtime.Device(), layer=layer)[1]
+    return "?" if width is None else str(width)
+
+
+def _size(card: Card) -> str:
+    return f"{sum(file.bytes or 0 for file in card.files.values()) / 1e6:.1f} MB"
+
+
+def _show(args: argparse.Namespace) -> int:
+    card = catalog.load_card(args.model)
+    facts = {
+        "name": card.name,
+        "description": card.description,
+        "samples": card.modality,
+        "columns": _columns(card),
+        "layer": f"{card.layer} (pool: {card.pool})",
+        "licence": card.licence or "not stated",
+        "source": card.source or "not stated",
+        "revision": card.revision,
+        "input": card.to_dict().get("input", {}),
+        "files": {file.path: f"{file.bytes or 0:,} bytes, SHA-256 {file.sha256}" for file in card.files.values()},
+        "measured": card.measured or "nothing recorded",
+        "other layers": f"skltransfer models layers {args.model}",
+    }
+    print(report.table(_flat(facts)))
+    return 0
+
+
+def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Walk through nested facts, leaving out the empty ones."""
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif value != "":
+            yield f"{prefix}{name}", ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _layers(args: argparse.Namespace) -> int:
+    card = catalog.load_card(args.model)
+    shapes = trial.examine(card).layers
+    rows = [(name, _shape(shape), _columns(card, name), _mark(name, card)) for name, shape in shapes.items()]
+    print(report.table(rows, ("layer", "shape", "columns", "")))
+    pool = card.pool if card.pool != "auto" else "mean"
+    print(f"\nColumns are those after pool={pool!r}. Take one with PretrainedEmbedder({args.model!r}, layer=...).")
+    return 0
+
+
+def _shape(shape: Sequence[int | None]) -> str:
+    return " x ".join("?" if n is None else str(n) for n in shape) or "1"
+
+
+def _mark(name: str, card: Card) -> str:
+    return "the card's embedding" if name == card.layer else ""
+
+
+def _card(args: argparse.Namespace) -> int:
+    changes = {flag.name: value for flag in CHANGES if (value := getattr(args, flag.name)) is not None}
+    card = catalog.renew_card(args.file, args.external, **changes)
+    written = catalog.write_card(card, args.output)
+    print(f"Written: {written}")
+    print(f"Use it with PretrainedEmbedder({str(args.file)!r}), look at it with: skltransfer models show {args.file}")
+    if written.resolve().parent != args.file.resolve().parent:
+        names = " and ".join(file.path for file in card.files.values())
+        print(f"Copy {names} into {str(written.parent)!r}: a card names files beside itself.")
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    card = catalog.load_card(args.model)
+    hub.fetch(card)
+    state = {True: "as pinned", False: "not pinned"}
+    print(report.table((file.path, state[file.sha256 is not None], file.sha256 or "") for file in card.files.values()))
+    if card.modality != "image":
+        print("Golden rows are recorded of backbones of images only.")
+        return 0
+    drift = catalog.drift(card)
+    print(f"Golden rows differ by {drift:.1e} of the largest number; up to {MOST_DRIFT:.0e} is rounding.")
+    return int(not drift <= MOST_DRIFT)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# convert
+
+
+def _convert(args: argparse.Namespace) -> int:
+    folder = convert.convert(args.kind, args.source, args.output)
+    print(f"{folder} agrees with the source. Use it with: PretrainedEmbedder({str(folder)!r})")
+    return 0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Arguments
+
+
+def _device(text: str) -> str:
+    """Check the form of a device's name; whether it runs is seen later."""
+    if not re.fullmatch(r"auto|cpu|(cuda|tensorrt)(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not auto, cpu, cuda, cuda:1, tensorrt or tensorrt:1")
+    return text
+
+
+def _picture_path(text: str) -> Path:
+    """Refuse, before the work, what could not be written after it."""
+    path = _output(text)
+    if path.suffix.lower() not in report.SUFFIXES:
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in {', '.join(report.SUFFIXES)}")
+    return path
+
+
+def _output(text: str) -> Path:
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a file in a folder that exists; make it with mkdir")
+    return path
+
+
+def _graph(text: str) -> Path:
+    path = Path(text)
+    if path.suffix != ".onnx":
+        raise argparse.ArgumentTypeError(f"{text!r} is not an .onnx file")
+    return path
+
+
+def _numbers(kind: type[int] | type[float], count: int) -> Callable[[str], tuple[float, ...]]:
+    """Make a reader of numbers with commas between them."""
+
+    def read(text: str) -> tuple[float, ...]:
+        try:
+            numbers = tuple(kind(part) for part in text.split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) != count:
+            example = ",".join(["224", "224"] if kind is int else ["0.5"] * count)
+            raise argparse.ArgumentTypeError(f"{text!r} is not {count} numbers such as {example}")
+        return numbers
+
+    return read
+
+
+class Flag(NamedTuple):
+    """An argument, as ``ArgumentParser.add_argument`` takes it."""
+
+    flag: str
+    options: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What the namespace calls it."""
+        return self.flag.lstrip("-").replace("-", "_")
+
+
+class Command(NamedTuple):
+    """A command: what it is called, what it does, which function does it, what it takes."""
+
+    name: str
+    help: str
+    run: Callable[[argparse.Namespace], int]
+    flags: Sequence[Flag] = ()
+
+
+MODEL = Flag("model", {"help": "a name from `skltransfer models list`, an .onnx file or a card folder"})
+
+#: What `models card` may say of a model: fields of the card and of its input.
+CHANGES = (
+    Flag("--preset", {"choices": sorted(catalog.PRESETS), "help": "sets --range, --mean and --std, as training did"}),
+    Flag("--range", {"type": float, "metavar": "R", "help": "value of a white pixel before mean and std: 1 or 255"}),
+    Flag("--mean", {"type": _numbers(float, 3), "metavar": "A,B,C", "help": "per channel, in units of --range"}),
+    Flag("--std", {"type": _numbers(float, 3), "metavar": "A,B,C", "help": "per channel, in units of --range"}),
+    Flag("--colour", {"choices": cards.COLOURS, "help": "order of the channels (default: RGB)"}),
+    Flag("--size", {"type": _numbers(int, 2), "metavar": "H,W", "help": "if the graph leaves it open"}),
+    Flag(
+        "--resize", {"choices": cards.RESIZES, "help": "scale the shorter side and crop, or squash (default: shorter)"}
+    ),
+    Flag(
+        "--resize-to", {"type": int, "metavar": "N", "help": "shorter side before the crop (default: 8/7 of the size)"}
+    ),
+    Flag("--interpolation", {"choices": cards.INTERPOLATIONS, "help": "filter that scales (default: bilinear)"}),
+    Flag("--layer", {"metavar": "L", "help": "tensor that holds the embedding (default: the first output)"}),
+    Flag("--pool", {"choices": cards.POOLS, "help": "how a feature map becomes a row (default: its mean)"}),
+    Flag("--name", {"metavar": "N", "help": "short name (default: that of the file)"}),
+    Flag("--description", {"metavar": "TEXT", "help": "what the model is"}),
+    Flag("--licence", {"metavar": "L", "help": "terms it comes under, such as Apache-2.0"}),
+    Flag("--source", {"metavar": "S", "help": "where it comes from"}),
+)
+
+DEMO = (
+    Flag("folder", {"nargs": "?", "help": "one subfolder of images per class (default: emoji)"}),
+    Flag("--model", {"default": DEFAULT_MODEL, "help": f"name, .onnx file or card folder (default: {DEFAULT_MODEL})"}),
+    Flag("--output", {"type": _picture_path, "default": DEFAULT_PICTURE, "help": f"default: {DEFAULT_PICTURE}"}),
+    Flag("--device", {"type": _device, "default": "auto", "help": "auto, cpu, cuda, cuda:1, tensorrt (default: auto)"}),
+)
+DOCTOR = (Flag("--device", {"type": _device, "help": "exit with status 1 if this device cannot run"}),)
+CARD = (
+    Flag("file", {"type": _graph, "metavar": "FILE.onnx"}),
+    *CHANGES,
+    Flag("--external", {"action": "append", "default": [], "metavar": "NAME", "help": "a file of weights beside it"}),
+    Flag("--output", {"type": _output, "metavar": "PATH", "help": "default: FILE.card.json"}),
+)
+
+CONVERT = (
+    Flag("kind", {"choices": sorted(convert.SOURCES), "help": "the library the model comes from"}),
+    Flag("source", {"help": "its folder, or its name as that library takes it"}),
+    Flag(
+        "--output", {"required": True, "type": Path, "metavar": "FOLDER", "help": "folder to write; it must not exist"}
+    ),
+)
+COMMANDS = (
+    Command("demo", "compare embeddings with raw pixels on emoji or on your images", _demo, DEMO),
+    Command("doctor", "say which device runs here and, if a GPU does not, why", _doctor, DOCTOR),
+    Command("convert", "make a card folder of another library's model, if the two agree", _convert, CONVERT),
+)
+MODEL_COMMANDS = (
+    Command("list", "the embedded models", _list),
+    Command("show", "the card of a model: input, licence, source, figures", _show, (MODEL,)),
+    Command("layers", "every tensor of a model that can be taken as an embedding", _layers, (MODEL,)),
+    Command("card", "write the card of your own .onnx file", _card, CARD),
+    Command("verify", "compare files and embeddings with what the card recorded", _verify, (MODEL,)),
+)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser out of the tables.
+
+    Returns
+    -------
+    argparse.ArgumentParser
+        Its namespaces hold the function to call as ``run``.
+    """
+    parser = argparse.ArgumentParser("skltransfer", description="Pretrained ONNX backbones inside scikit-learn.")
+    parser.add_argument("--version", action="version", version=f"skltransfer {__version__}")
+    groups = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_commands(groups, COMMANDS)
+    models = groups.add_parser("models", help="list, look at, describe and verify models")
+    _add_commands(models.add_subparsers(required=True, metavar="COMMAND"), MODEL_COMMANDS)
+    return parser
+
+
+def _add_commands(group: Any, commands: Sequence[Command]) -> None:
+    for command in commands:
+        # Abbreviated options would break when others are added.
+        parser = group.add_parser(command.name, help=command.help, description=command.help, allow_abbrev=False)
+        parser.set_defaults(run=command.run)
+        for flag in command.flags:
+            parser.add_argument(flag.flag, **flag.options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,24 @@
+"""ONNX in, ONNX out: read a graph's facts, refuse what is unsafe, and build the graph that gives final rows.
+
+Pure: files are read, bytes are returned, nothing is run. What a recipe asks for - preparation of samples, cut at a
+layer, pooling, normalisation - becomes nodes of one graph, so that a single run turns pixels or token ids into rows.
+"""
+
+from skltransfer.graph._build import build, check_layers, filled
+from skltransfer.graph._editor import INPUT, OUTPUT
+from skltransfer.graph._pool import pooled_width
+from skltransfer.graph._read import Facts, Shape, load, read, scan
+
+__all__ = [
+    "INPUT",
+    "OUTPUT",
+    "Facts",
+    "Shape",
+    "build",
+    "check_layers",
+    "filled",
+    "load",
+    "pooled_width",
+    "read",
+    "scan",
+]

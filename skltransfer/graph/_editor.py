@@ -1,0 +1,91 @@
+"""Adding nodes to a graph, at its front or at its end, under names of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skltransfer.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnx
+
+INPUT, OUTPUT = "skltransfer_samples", "skltransfer_rows"
+
+#: From here on the operators that are added take arguments of different shapes.
+OLDEST_OPSET = 8
+
+
+def replace(repeated: Any, content: Sequence[Any]) -> None:
+    """Set a repeated field; the content is copied out before the field, which may hold it, is emptied."""
+    keep = [type(item).FromString(item.SerializeToString()) for item in content]
+    del repeated[:]
+    repeated.extend(keep)
+
+
+class Editor:
+    """Adds nodes to a graph, at its front or at its end, under names of our own."""
+
+    def __init__(self, model: onnx.ModelProto, batch: str | int | None) -> None:
+        self.graph = model.graph
+        self.batch = batch
+        self.opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+        if self.opset < OLDEST_OPSET:
+            raise ModelError(
+                f"The graph is of operator set {self.opset}, older than {OLDEST_OPSET}; bring it up to date with: "
+                "onnx.version_converter.convert_version(model, 17)"
+            )
+        self._count = 0
+        self._front: list[onnx.NodeProto] = []
+        #: float32 (n, tokens), 1 for a token and 0 for padding; None where nothing is padded.
+        self.mask: str | None = None
+
+    def const(self, value: np.ndarray) -> str:
+        """Add a constant."""
+        from onnx import numpy_helper
+
+        self.graph.initializer.append(numpy_helper.from_array(value, self._name()))
+        return str(self.graph.initializer[-1].name)
+
+    def add(self, op: str, *inputs: str, output: str = "", front: bool = False, **attributes: Any) -> str:
+        """Add a node and give the name of its output."""
+        from onnx import helper
+
+        node = helper.make_node(op, inputs, [output or self._name()], **attributes)
+        (self._front if front else self.graph.node).append(node)
+        return str(node.output[0])
+
+    def reduce(self, op: str, tensor: str, axes: Sequence[int], *, keepdims: bool = False) -> str:
+        """Add a reduction; its axes became an input in opset 18 (and those of ReduceSum in 13)."""
+        if self.opset >= 18:
+            return self.add(op, tensor, self.const(np.array(axes, np.int64)), keepdims=int(keepdims))
+        return self.add(op, tensor, axes=list(axes), keepdims=int(keepdims))
+
+    def row(self, tensor: str) -> str:
+        """Reshape (n, tokens) to (n, 1, tokens)."""
+        return self.add("Reshape", tensor, self.const(np.array([0, 1, -1])))
+
+    def column(self, tensor: str) -> str:
+        """Reshape (n, tokens) to (n, tokens, 1)."""
+        return self.add("Reshape", tensor, self.const(np.array([0, -1, 1])))
+
+    def flat(self, tensor: str) -> str:
+        """Reshape (n, 1, d) to (n, d)."""
+        return self.add("Reshape", tensor, self.const(np.array([0, -1])))
+
+    def finish_front(self) -> None:
+        """Put the nodes added at the front before all others."""
+        replace(self.graph.node, [*self._front, *self.graph.node])
+        self._front = []
+
+    def set_input(self, dtype: int, shape: Sequence[int | str | None]) -> None:
+        """Make `INPUT` the graph's one input."""
+        from onnx import helper
+
+        replace(self.graph.input, [helper.make_tensor_value_info(INPUT, dtype, [self.batch, *shape])])
+
+    def _name(self) -> str:
+        self._count += 1
+        return f"skltransfer_{self._count}"

@@ -1,0 +1,285 @@
+"""Pictures and tables: what was measured, drawn with matplotlib or lined up as text.
+
+The room is given results and knows nothing of how they were made. Figures are made without pyplot: no window opens, and
+the caller's figures and settings stay as they are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from skltransfer import images
+from skltransfer.cards import ImageSpec
+from skltransfer.errors import need
+
+Points = npt.NDArray[np.floating[Any]]
+
+#: What matplotlib writes everywhere; by the suffix of the file.
+SUFFIXES = (".pdf", ".png", ".svg")
+#: Dots per inch, and side of a thumbnail in pixels and in points.
+DPI, THUMBNAIL, SHOWN = 150, 64, 17.0
+#: Thumbnails of a map, and how far apart they must be, as a part of its width.
+MOST_THUMBNAILS, APART = 60, 0.055
+#: Classes that a legend can name.
+MOST_NAMED = 12
+INK, PALE, GRID = "#2b2b33", "#8d8d96", "#e9e9ee"
+#: A colour and a marker per curve: they can be told apart without colours, too.
+LINES = (("#1f5fbf", "o"), ("#c2571a", "s"), ("#4d8f3c", "^"), ("#7a4fa3", "D"))
+STYLE = {
+    "font.size": 9.5,
+    "text.color": INK,
+    "axes.edgecolor": PALE,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "xtick.color": PALE,
+    "ytick.color": PALE,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "svg.hashsalt": "skltransfer",
+}
+
+
+class Curve(Protocol):
+    """Scores with their spread."""
+
+    @property
+    def name(self) -> str:
+        """What was scored."""
+
+    @property
+    def mean(self) -> Sequence[float]:
+        """From 0 to 1."""
+
+    @property
+    def std(self) -> Sequence[float]:
+        """Of the repetitions."""
+
+
+class Data(Protocol):
+    """Labelled images."""
+
+    @property
+    def samples(self) -> Sequence[Any]:
+        """What `images.read` takes."""
+
+    @property
+    def y(self) -> npt.NDArray[np.int64]:
+        """Index into `names`."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The classes."""
+
+
+class Comparison(Protocol):
+    """What `learning_curves_and_map` draws; `demo.Result` is one."""
+
+    @property
+    def model(self) -> str:
+        """What embedded."""
+
+    @property
+    def labels(self) -> Sequence[int]:
+        """Labels per class."""
+
+    @property
+    def curves(self) -> Sequence[Curve]:
+        """A score for each of `labels`."""
+
+    @property
+    def data(self) -> Data:
+        """The images."""
+
+    @property
+    def rows(self) -> npt.NDArray[np.float32]:
+        """Their embeddings."""
+
+
+def learning_curves_and_map(result: Comparison, path: str | os.PathLike[str]) -> None:
+    """Draw learning curves on the left and a map of the embeddings on the right.
+
+    Parameters
+    ----------
+    result : demo.Result, or anything with the attributes of `Comparison`
+        What to draw.
+    path : path
+        Ends in one of `SUFFIXES`. The same result makes the same PNG.
+
+    Raises
+    ------
+    MissingDependencyError
+        If matplotlib is not installed.
+    """
+    style = need("matplotlib.style", extra="plot")
+    places = flat_map(result.rows)
+    with style.context(["default", STYLE]):
+        figure = need("matplotlib.figure", extra="plot").Figure(figsize=(12.4, 5.6), dpi=DPI, layout="constrained")
+        left, right = figure.subplots(1, 2, width_ratios=(0.78, 1))
+        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1, wspace=0.04)
+        _draw_curves(left, result)
+        _draw_map(right, result, places)
+        figure.savefig(path, facecolor="white")
+
+
+def flat_map(rows: npt.NDArray[np.float32], seed: int = 0) -> Points:
+    """Lay embeddings out in the plane, neighbours beside each other: PCA, then t-SNE.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, columns)
+        At least two rows.
+    seed : int
+        The same rows and seed give the same map.
+
+    Returns
+    -------
+    ndarray of shape (n, 2)
+        From 0 to 1.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    columns = min(50, *rows.shape)
+    short = PCA(columns, svd_solver="full").fit_transform(rows.astype(np.float64))
+    perplexity = min(30.0, (len(rows) - 1) / 3)
+    tsne = TSNE(perplexity=perplexity, init="random" if columns < 2 else "pca", random_state=seed)
+    with threadpool_limits(1):  # so few points are done sooner by one thread (measured: 3 s against 20 of two)
+        places = tsne.fit_transform(short)
+    low, high = places.min(axis=0), places.max(axis=0)
+    return np.asarray((places - low) / np.maximum(high - low, 1e-12))
+
+
+def _draw_curves(axes: Any, result: Comparison) -> None:
+    """Draw a line and its band per curve, each named at its end."""
+    x = np.asarray(result.labels)
+    heights = push_apart([100 * curve.mean[-1] for curve in result.curves], 10.0)
+    for curve, height, (colour, marker) in zip(result.curves, heights, LINES, strict=False):
+        mean, std = 100 * np.asarray(curve.mean), 100 * np.asarray(curve.std)
+        axes.fill_between(x, mean - std, mean + std, color=colour, alpha=0.14, linewidth=0)
+        axes.plot(x, mean, color=colour, marker=marker, markersize=5, linewidth=2)
+        axes.annotate(
+            f"{curve.name}\n{mean[-1]:.0f} %", (x[-1], height), (9, 0), textcoords="offset points", va="center",
+            color=colour, fontweight="bold", annotation_clip=False,
+        )  # fmt: skip
+    _finish_curves(axes, x, 100 * float(np.bincount(result.data.y).max()) / len(result.data.y))
+
+
+def push_apart(values: Sequence[float], gap: float) -> list[float]:
+    """Move numbers up, in their order, until neighbours are at least `gap` apart."""
+    moved, floor = [0.0] * len(values), -np.inf
+    for index in np.argsort(values, kind="stable"):
+        floor = moved[index] = max(float(values[index]), floor + gap)
+    return moved
+
+
+def _finish_curves(axes: Any, x: npt.NDArray[Any], chance: float) -> None:
+    """Scale, ticks, and where guessing the most frequent class would be."""
+    axes.plot(x[[0, -1]], [chance, chance], color=PALE, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    axes.annotate("most frequent class", (x[0], chance), (0, 3), textcoords="offset points", color=PALE, fontsize=8.5)
+    axes.set_xscale("log")
+    axes.set_xticks(x, [str(k) for k in x])
+    axes.set_xticks([], minor=True)
+    axes.set_xlim(x[0] / 1.1, x[-1] * (x[-1] / x[0]) ** 0.3 if len(x) > 1 else x[-1] * 2)
+    axes.set_ylim(0, 100)
+    axes.grid(axis="y", color=GRID)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("labels per class")
+    axes.set_ylabel("accuracy on unseen images, %")
+    axes.set_title("What a few labels are worth")
+
+
+def _draw_map(axes: Any, result: Comparison, places: Points) -> None:
+    """Draw a dot per image, coloured by class, and some of the images themselves."""
+    colours = class_colours(len(result.data.names))
+    for label, name in enumerate(result.data.names):
+        members = places[result.data.y == label]
+        axes.scatter(*members.T, s=16, color=colours[label], alpha=0.75, linewidths=0, label=name)
+    for index in spread(places, MOST_THUMBNAILS, APART):
+        _add_thumbnail(axes, result.data.samples[index], places[index], colours[result.data.y[index]])
+    axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), xticks=[], yticks=[])
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.set_title(f"{len(places)} images as {result.model} sees them (t-SNE)")
+    if len(result.data.names) <= MOST_NAMED:
+        axes.legend(
+            loc="upper center", bbox_to_anchor=(0.5, 0), ncols=4, frameon=False, handletextpad=0.1, columnspacing=1.2,
+            markerscale=1.6, fontsize=9,
+        )  # fmt: skip
+
+
+def _add_thumbnail(axes: Any, sample: Any, place: Points, colour: Any) -> None:
+    from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+
+    spec = ImageSpec((THUMBNAIL, THUMBNAIL), resize_to=THUMBNAIL, fast=True, max_pixels=2**31)
+    picture = OffsetImage(images.prepare(images.read(sample), spec), zoom=SHOWN / THUMBNAIL)
+    frame = {"edgecolor": colour, "linewidth": 1.3, "boxstyle": "round,pad=0.1,rounding_size=0.2"}
+    axes.add_artist(AnnotationBbox(picture, tuple(place), pad=0.1, bboxprops=frame))
+
+
+def class_colours(count: int) -> list[Any]:
+    """Give as many colours: those made to be told apart where there are enough, else a walk along the rainbow."""
+    colormaps = need("matplotlib", extra="plot").colormaps
+    for size, name in ((10, "tab10"), (20, "tab20")):
+        if count <= size:
+            return list(colormaps[name].colors[:count])
+    return list(colormaps["turbo"](np.linspace(0.03, 0.97, count)))
+
+
+def spread(places: Points, most: int, apart: float) -> list[int]:
+    """Choose points that are far from each other.
+
+    Parameters
+    ----------
+    places : ndarray of shape (n, 2)
+        Of all points.
+    most : int
+        How many to choose.
+    apart : float
+        Smallest distance, along the axis along which two are further apart: thumbnails are squares.
+
+    Returns
+    -------
+    list of int
+        Indices; the first is the point nearest to the centre, the next always the farthest from those chosen.
+    """
+    chosen = [int(np.abs(places - places.mean(axis=0)).max(axis=1).argmin())]
+    distance = np.abs(places - places[chosen[0]]).max(axis=1)
+    while len(chosen) < min(most, len(places)) and distance.max() >= apart:
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, np.abs(places - places[chosen[-1]]).max(axis=1))
+    return chosen
+
+
+def table(rows: Iterable[Sequence[object]], header: Sequence[str] = ()) -> str:
+    """Line up columns as text.
+
+    Parameters
+    ----------
+    rows : iterable of sequences
+        Their values are written with ``str``.
+    header : sequence of str
+        Names of the columns; a rule is drawn below them.
+
+    Returns
+    -------
+    str
+        Lines without trailing blanks or newline.
+    """
+    cells = [[str(value) for value in row] for row in rows]
+    if header:
+        widths = [max(len(row[i]) for row in [list(header), *cells]) for i in range(len(header))]
+        cells = [list(header), ["-" * width for width in widths], *cells]
+    else:
+        widths = [max(len(value) for value in column) for column in zip(*cells, strict=True)]
+    lines = ("  ".join(f"{value:{width}}" for value, width in zip(row, widths, strict=True)) for row in cells)
+    return "\n".join(line.rstrip() for line in lines)

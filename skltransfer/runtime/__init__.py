@@ -1,0 +1,28 @@
+"""ONNX Runtime: which device runs, one session per process, recipe and device, how many threads.
+
+The room knows nothing of cards, samples or estimators: it is given bytes and arrays. ``runtime.clear()`` lets go of
+every open session.
+"""
+
+from skltransfer.runtime._devices import PROVIDERS, Device, Finding, diagnose, import_onnxruntime, resolve, why_not
+from skltransfer.runtime._sessions import Rows, Session, Stop, clear, open_sessions, session, stop_switch
+from skltransfer.runtime._threads import cpu_share, workers
+
+__all__ = [
+    "PROVIDERS",
+    "Device",
+    "Finding",
+    "Rows",
+    "Session",
+    "Stop",
+    "clear",
+    "cpu_share",
+    "diagnose",
+    "import_onnxruntime",
+    "open_sessions",
+    "resolve",
+    "session",
+    "stop_switch",
+    "why_not",
+    "workers",
+]

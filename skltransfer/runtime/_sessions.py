@@ -1,0 +1,217 @@
+"""One session per process, recipe and device: opened once, shared by every thread, let go when many others came.
+
+Why a table of the whole process: an ONNX Runtime session can be neither pickled nor copied, and scikit-learn does both
+to estimators all the time. With the sessions here, an estimator's pickle is about 1 kB and a clone costs microseconds.
+
+Fork: an inherited session must not be used, and must not be dropped either (its destructor waits for threads the child
+does not have). So a child forgets the table but keeps it referenced, and opens its own.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from skltransfer.errors import DeviceError, ModelError, OutOfMemoryError, SklTransferError
+from skltransfer.runtime._devices import PROVIDERS, Device, import_onnxruntime, preload_cuda, provider_options
+
+#: Sessions kept open; the one unused for longest is let go first.
+MAX_SESSIONS = 8
+
+Rows = npt.NDArray[np.float32]
+
+
+class Stop(Protocol):
+    """What makes runs end early: ONNX Runtime's ``RunOptions``."""
+
+    terminate: bool
+
+
+def stop_switch() -> Stop:
+    """Make a switch to hand to `Session.run`; setting ``terminate`` ends the runs that hold it."""
+    return import_onnxruntime().RunOptions()  # type: ignore[no-any-return]
+
+
+class Session:
+    """An open graph on a device. `run` may be called by many threads at once.
+
+    Parameters
+    ----------
+    model : bytes
+        A serialized graph with one input and one output, nothing outside it.
+    device : Device
+        Where to run; if ONNX Runtime would run it elsewhere, it raises.
+    batch : int, optional
+        The only batch size the graph takes; pieces are filled up by repeating their last sample.
+
+    Attributes
+    ----------
+    providers : tuple of str
+        What ONNX Runtime reports to run on, best first.
+    rows_run : int
+        Rows put through the graph so far, those of the probe left out.
+    width : int
+        Columns of a row; set by the probe.
+    """
+
+    def __init__(self, model: bytes, device: Device, *, batch: int | None = None) -> None:
+        ort = import_onnxruntime()
+        if device.kind != "cpu":
+            preload_cuda(ort)
+        try:
+            self._session = ort.InferenceSession(model, _options(ort), providers=provider_options(device))
+        except Exception as err:
+            raise _refusal(device, err) from err
+        self.providers: tuple[str, ...] = tuple(self._session.get_providers())
+        if self.providers[0] != PROVIDERS[device.kind][0]:
+            raise DeviceError(
+                f"device={str(device)!r} was asked for and ONNX Runtime runs this graph on {self.providers[0]}. "
+                "Find out why with: skltransfer doctor"
+            )
+        self._input = self._session.get_inputs()[0].name
+        self.rows_run = self.width = 0
+        self._lock = threading.Lock()
+        self.fix_batch(batch)
+
+    def fix_batch(self, batch: int | None, *, most: int | None = None) -> None:
+        """Take pieces of exactly this many samples from now on, at most `most` of them different; None: any number."""
+        self.batch, self._most = batch, most or batch or 2**31
+
+    def run(self, samples: npt.NDArray[Any], stop: Stop | None = None) -> Rows:
+        """Run the graph.
+
+        Parameters
+        ----------
+        samples : ndarray of shape (n, ...)
+            Prepared samples; C-contiguous and in native byte order, for ONNX Runtime reads the memory as it lies.
+        stop : RunOptions, optional
+            From `stop_switch`.
+
+        Returns
+        -------
+        ndarray of shape (n, columns), float32
+
+        Raises
+        ------
+        OutOfMemoryError
+            If not even one sample fits.
+        """
+        pieces, start = [], 0
+        while start < len(samples):
+            size = min(self._most, len(samples) - start)
+            try:
+                pieces.append(self._run_piece(samples[start : start + size], stop))
+            except Exception as err:
+                if not _is_out_of_memory(err):
+                    raise
+                self._halve(size, err)
+                continue
+            start += size
+        with self._lock:
+            self.rows_run += len(samples)
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def _run_piece(self, samples: npt.NDArray[Any], stop: Stop | None) -> Rows:
+        missing = self.batch - len(samples) if self.batch else 0
+        if missing:
+            samples = np.concatenate([samples, np.repeat(samples[-1:], missing, axis=0)])
+        rows: Rows = self._session.run(None, {self._input: samples}, stop)[0]
+        return rows[: len(rows) - missing]
+
+    def _halve(self, size: int, err: Exception) -> None:
+        """Remember a batch size that may fit, or give up."""
+        if size == 1 or self.batch:
+            raise OutOfMemoryError(
+                f"{self.providers[0]} has no memory for a batch of {size}: {err}. Close other programs on the device, "
+                "take a smaller model, or pass device='cpu'."
+            ) from err
+        self._most = min(self._most, size // 2)
+
+
+def _options(ort: Any) -> Any:
+    """Options of every session: one thread, which never spins (measured: more threads cost more than they give)."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # errors are raised; ONNX Runtime would also print them, even those of a probe
+    return options
+
+
+def _refusal(device: Device, err: Exception) -> SklTransferError:
+    """Name what kept a graph from being opened."""
+    if _is_out_of_memory(err):
+        return OutOfMemoryError(f"device={str(device)!r} has no memory for this graph: {err}")
+    return ModelError(f"ONNX Runtime cannot open this graph on device={str(device)!r}: {err}")
+
+
+def _is_out_of_memory(err: Exception) -> bool:
+    text = str(err).lower()
+    return isinstance(err, MemoryError) or any(
+        sign in text for sign in ("failed to allocate memory", "out of memory", "bad_alloc", "alloc_failed")
+    )
+
+
+_sessions: OrderedDict[tuple[str, str], Session] = OrderedDict()
+_opening: dict[tuple[str, str], threading.Lock] = {}
+_lock = threading.Lock()
+_inherited: list[Any] = []
+
+
+def session(key: str, device: Device, open_session: Callable[[], Session]) -> Session:
+    """Give the session of a recipe on a device, opening it if this process has none.
+
+    Parameters
+    ----------
+    key : str
+        `Recipe.key`.
+    device : Device
+        Where it runs.
+    open_session : callable
+        Called only if needed, by one thread at a time.
+    """
+    name = (key, str(device))
+    with _lock:
+        if name in _sessions:
+            _sessions.move_to_end(name)
+            return _sessions[name]
+        opening = _opening.setdefault(name, threading.Lock())
+    with opening:
+        with _lock:
+            if name in _sessions:
+                return _sessions[name]
+        opened = open_session()
+        with _lock:
+            _sessions[name] = opened
+            _opening.pop(name, None)
+            while len(_sessions) > MAX_SESSIONS:
+                _sessions.popitem(last=False)
+        return opened
+
+
+def clear() -> None:
+    """Let go of every session of this process: their memory is given back once no run uses them."""
+    with _lock:
+        _sessions.clear()
+
+
+def open_sessions() -> dict[tuple[str, str], Session]:
+    """Give the open sessions by recipe key and device, the one used last at the end."""
+    with _lock:
+        return dict(_sessions)
+
+
+def _forget_after_fork() -> None:
+    """In a child: new, empty tables; the old ones stay referenced for ever."""
+    global _sessions, _opening, _lock
+    _inherited.append((_sessions, _opening, _lock))
+    _sessions, _opening, _lock = OrderedDict(), {}, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

@@ -1,0 +1,50 @@
+"""How many threads this process may use."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+
+def cpu_share() -> int:
+    """Count the threads this process may keep busy.
+
+    Returns
+    -------
+    int
+        The processors of its affinity mask, at most its cgroup quota, and at most ``OMP_NUM_THREADS`` if that is set:
+        joblib sets it in its worker processes so that all of them together fill the machine once.
+    """
+    from joblib import cpu_count
+
+    share = int(cpu_count())
+    limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return max(1, min(share, int(limit))) if limit.isdigit() and int(limit) else share
+
+
+def workers(n_jobs: int | None) -> int:
+    """Turn the parameter ``n_jobs`` into a number of threads.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        None: as many as this process may keep busy, one inside a thread that joblib started. A number is taken as
+        joblib takes it: -1 is all processors, -2 all but one.
+
+    Returns
+    -------
+    int
+    """
+    from joblib import effective_n_jobs
+
+    if n_jobs is not None:
+        return int(effective_n_jobs(n_jobs))
+    return 1 if _in_thread_of_joblib() else min(cpu_share(), int(effective_n_jobs(-1)))
+
+
+def _in_thread_of_joblib() -> bool:
+    """Tell whether joblib runs this in one of several threads; for its processes, `cpu_share` knows their share."""
+    from joblib.parallel import get_active_backend
+
+    nested = bool(getattr(get_active_backend()[0], "nesting_level", 0))
+    return nested and threading.current_thread() is not threading.main_thread()

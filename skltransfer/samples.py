@@ -1,0 +1,102 @@
+"""X of any kind to samples in order: lists, arrays, columns of pandas and polars, generators.
+
+The room knows containers, not what is inside them, and imports no data frame library: it looks at what X can do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Set as AbstractSet
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Samples(NamedTuple):
+    """Samples in order, and how many there are.
+
+    Attributes
+    ----------
+    items : iterable
+        The samples; iterated once, lazily.
+    n : int or None
+        None for a generator.
+    """
+
+    items: Iterable[Any]
+    n: int | None
+
+
+def unpack(X: Any) -> Samples:
+    """Take the samples out of X.
+
+    Parameters
+    ----------
+    X : iterable of samples, array, Series or one-column frame
+        A one-column frame is taken as its column, as selectors such as ``X[["photo"]]`` give it.
+
+    Returns
+    -------
+    Samples
+
+    Raises
+    ------
+    TypeError
+        If X is a single sample, or has no order.
+    ValueError
+        If X has several columns, or axes that could mean two things.
+    """
+    _refuse_single(X)
+    if _is_frame(X):
+        X = _only_column(X)
+    if isinstance(X, np.ndarray):
+        X = _check_axes(X)
+    elif hasattr(X, "to_pylist"):  # pyarrow: its scalars are no Python objects
+        X = X.to_pylist()
+    if not isinstance(X, Iterable):
+        raise TypeError(f"X is a {type(X).__name__}; give a list, array, Series or generator of samples.")
+    return Samples(X, len(X) if isinstance(X, Sized) else None)
+
+
+def _refuse_single(X: Any) -> None:
+    """Refuse what would be iterated letter by letter, key by key, or in no order."""
+    if isinstance(X, (str, bytes, bytearray, memoryview, os.PathLike)):
+        shown = repr(X) if len(repr(X)) < 80 else f"a {type(X).__name__}"
+        raise TypeError(f"X is {shown}, a single sample; give several, such as [{shown}].")
+    if type(X).__module__.partition(".")[0] == "PIL":
+        raise TypeError("X is a single image; give several, such as [image].")
+    if isinstance(X, (Mapping, AbstractSet)):
+        raise TypeError(f"X is a {type(X).__name__}, whose samples have no order; give a list.")
+
+
+def _is_frame(X: Any) -> bool:
+    return hasattr(X, "columns") and len(getattr(X, "shape", ())) == 2
+
+
+def _only_column(X: Any) -> Any:
+    """Take the one column of a frame."""
+    names = [str(name) for name in getattr(X, "column_names", X.columns)]  # pyarrow's `columns` are the data
+    if len(names) != 1:
+        raise ValueError(
+            f"X has {len(names)} columns ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}); samples are one "
+            "column. Choose it with ColumnTransformer([('embed', PretrainedEmbedder(), 'NAME'), ...])."
+        )
+    return X.iloc[:, 0] if hasattr(X, "iloc") else X[names[0]]
+
+
+def _check_axes(X: np.ndarray) -> np.ndarray:
+    """Take a column of objects or strings, or a stack of images; refuse what could mean two things."""
+    if X.ndim == 0:
+        raise TypeError(f"X is a single sample, {X.item()!r}; give several, such as [sample].")
+    if X.dtype.kind in "OUST":
+        if X.ndim == 2 and X.shape[1] == 1:
+            return X[:, 0]
+        if X.ndim != 1 and not (X.dtype.kind == "O" and X.size == 0):
+            raise ValueError(f"X has the shape {X.shape}; samples are one column, of shape (n,) or (n, 1).")
+    elif X.ndim in (2, 3):
+        raise ValueError(
+            f"X is a {X.dtype} array of shape {X.shape}: one image or many? Give X[None] for one, list(X) for many "
+            "(grey ones, if they have two axes each), or a 4-D array (n, height, width, 3)."
+        )
+    return X

@@ -1,0 +1,204 @@
+"""Texts: strings to token ids, exactly as the card's tokenizer.json says.
+
+The room starts no thread and knows no graph. Special tokens in a user's text are text. What is cut off is counted.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from skltransfer.cards import TextSpec
+from skltransfer.errors import CardError, Unreadable, need
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+
+Ids = npt.NDArray[np.int32]
+
+#: Marks what fills up the shorter texts of a batch; the graph makes the attention mask of it.
+PADDING = -1
+
+#: Texts to try a graph on: short, long, and not English.
+PROBES = ("A good day.", "The quick brown fox jumps over the lazy dog, and then over another one.", "Ça va très bien!")
+
+
+class Source(NamedTuple):
+    """A text that has been checked.
+
+    Attributes
+    ----------
+    data : str
+        The text.
+    path : None
+        Texts have none.
+    """
+
+    data: str
+    path: str | None = None
+
+    def digest(self) -> bytes:
+        """Fingerprint the content: 16 bytes."""
+        return hashlib.blake2b(self.data.encode(), digest_size=16, person=b"text").digest()
+
+
+class Loss(NamedTuple):
+    """What was cut off.
+
+    Attributes
+    ----------
+    texts : int
+        Texts longer than ``max_length``.
+    tokens : int
+        Tokens of theirs that are lost.
+    of : int
+        Tokens of all texts.
+    capped : int
+        Texts longer than ``max_chars``; what they lost by it is in no other count.
+    """
+
+    texts: int = 0
+    tokens: int = 0
+    of: int = 0
+    capped: int = 0
+
+    def __add__(self, other: Any) -> Loss:
+        """Add up counts."""
+        return Loss(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+def read(sample: Any) -> Source:
+    """Check a sample.
+
+    Parameters
+    ----------
+    sample : str
+        A text; the empty one is a text.
+
+    Raises
+    ------
+    Unreadable
+        If it is missing, no string, or cannot be encoded.
+    """
+    if not isinstance(sample, str):
+        what = (
+            f"the sample is missing ({sample!r})"
+            if _is_missing(sample)
+            else f"{type(sample).__name__} is no text; give a str"
+        )
+        raise Unreadable(what + (", such as sample.decode('utf8')" if isinstance(sample, bytes) else ""))
+    text = str.__str__(sample)  # of a subclass the plain text, whatever it shows itself as
+    try:
+        text.encode()
+    except UnicodeEncodeError as err:
+        raise Unreadable(
+            f"the text holds a lone surrogate at position {err.start}; replace it with text.encode('utf8', "
+            "'replace').decode()"
+        ) from err
+    return Source(text)
+
+
+def _is_missing(sample: Any) -> bool:
+    """Recognize what pandas, polars and numpy put where there is no value."""
+    if isinstance(sample, float | np.floating):
+        return bool(np.isnan(sample))
+    return sample is None or type(sample).__name__ in ("NAType", "NaTType")
+
+
+def prepare(sources: Sequence[Source], spec: TextSpec, tokenizer: Tokenizer) -> tuple[list[list[Ids]], Loss]:
+    """Turn texts into token ids.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        From `read`.
+    spec : TextSpec
+        Of the card.
+    tokenizer : Tokenizer
+        From `open_tokenizer`, with the same spec.
+
+    Returns
+    -------
+    pieces : list of list of ndarray, int32
+        For each text its ids, special tokens included: one piece, or several windows of a long one.
+    loss : Loss
+    """
+    kept = slice(None, spec.max_chars) if spec.truncation == "right" else slice(-spec.max_chars, None)
+    encodings = tokenizer.encode_batch([spec.prefix + source.data[kept] for source in sources])
+    capped = sum(len(source.data) > spec.max_chars for source in sources)
+    if spec.long_text == "windows":
+        return [[_ids(part, spec) for part in (e, *e.overflowing)] for e in encodings], Loss(capped=capped)
+    special = tokenizer.num_special_tokens_to_add(False)
+    lost = [sum(len(part) - special for part in e.overflowing) for e in encodings]
+    of = sum(lost) + sum(len(e) - special for e in encodings)
+    return [[_ids(e, spec)] for e in encodings], Loss(sum(map(bool, lost)), sum(lost), of, capped)
+
+
+def _ids(encoding: Encoding, spec: TextSpec) -> Ids:
+    """Give the ids; where there are none at all, one of padding, for a graph has to attend to something."""
+    return np.array(encoding.ids or [spec.pad], np.int32)
+
+
+def collate(pieces: Sequence[Ids]) -> Ids:
+    """Put pieces of different lengths into one array (n, longest), filled up with `PADDING`."""
+    out = np.full((len(pieces), max(1, *(len(piece) for piece in pieces))), PADDING, np.int32)
+    for row, piece in zip(out, pieces, strict=True):
+        row[: len(piece)] = piece
+    return out
+
+
+def open_tokenizer(path: Path, spec: TextSpec) -> Tokenizer:
+    """Open a tokenizer.json; once per process and spec.
+
+    Raises
+    ------
+    MissingDependencyError
+        If tokenizers is not installed.
+    CardError
+        If the file is no tokenizer, or `max_length` leaves no room for a token.
+    """
+    status = path.stat()
+    with _opening:
+        return _open(path, (status.st_ino, status.st_size, status.st_ctime_ns), spec, os.getpid())
+
+
+_opening = threading.Lock()
+
+
+@functools.lru_cache(maxsize=16)
+def _open(path: Path, state: tuple[int, ...], spec: TextSpec, process: int) -> Tokenizer:
+    # Our workers are the threads; the library's own would come on top, and it warns about them after a fork.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    library = need("tokenizers", extra="text")
+    try:
+        tokenizer = library.Tokenizer.from_file(str(path))
+    except Exception as err:
+        raise CardError(f"{path.name!r} is no tokenizer: {err}") from err
+    special = tokenizer.num_special_tokens_to_add(False)
+    if spec.max_length <= special:
+        raise CardError(
+            f"max_length={spec.max_length} leaves no room for a token of the text beside {special} special ones; give "
+            f"at least {special + 1}."
+        )
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(spec.max_length, direction=spec.truncation)
+    tokenizer.encode_special_tokens = True  # "[PAD]" in a text is five characters, not a token
+    return tokenizer  # type: ignore[no-any-return]
+
+
+def _forget_after_fork() -> None:
+    """In a child: a new lock, for another thread of the parent may have held the old one."""
+    global _opening
+    _opening = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

@@ -1,0 +1,53 @@
+"""What every test has: a clean process-wide state, the shared folder, the option ``--slow``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from skltransfer import cache, catalog, runtime, trial
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow, too")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--slow"):
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="slow; run with --slow"))
+
+
+@pytest.fixture(autouse=True)
+def clean_process():
+    """Let go of what a test left in the tables of the process."""
+    yield
+    runtime.clear()
+    cache.memory.clear()
+    catalog._find_in_state.cache_clear()
+    trial._examine.cache_clear()
+    while cache._disks:
+        _, disk = cache._disks.popitem()
+        if disk._db is not None:
+            disk._db.close()
+
+
+@pytest.fixture(autouse=True)
+def auto_is_the_cpu(request, monkeypatch):
+    """Make ``device="auto"`` the CPU, children included: rows are the same everywhere, and CUDA survives no fork."""
+    if request.path.parent.name != "gpu":
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real backbones and photographs, in the folder ``shared`` beside the checkout."""
+    folder = ROOT.parent / "shared"
+    if not (folder / "models").is_dir():
+        pytest.skip(f"no folder {folder.name!r} with models beside the checkout")
+    return folder

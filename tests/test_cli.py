@@ -1,0 +1,364 @@
+"""The command line: what it prints, what it writes, and the status it ends with."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from skltransfer import cli, demo, load_card, runtime
+from skltransfer.cards import Card, ImageSpec, card_path
+from skltransfer.errors import DeviceError, SklTransferError
+from tests import graphs
+
+#: What `models card` is told, and what the card then says.
+SAID = {
+    "--range=1": ("range", 1.0),
+    "--mean=0.1,0.2,0.3": ("mean", (0.1, 0.2, 0.3)),
+    "--std=1,2,4": ("std", (1.0, 2.0, 4.0)),
+    "--colour=BGR": ("colour", "BGR"),
+    "--size=6,4": ("size", (6, 4)),
+    "--resize=shorter": ("resize", "shorter"),
+    "--resize-to=10": ("resize_to", 10),
+    "--interpolation=lanczos": ("interpolation", "lanczos"),
+    "--layer=map": ("layer", "map"),
+    "--pool=max": ("pool", "max"),
+    "--name=oven": ("name", "oven"),
+    "--licence=MIT": ("licence", "MIT"),
+    "--source=the oven": ("source", "the oven"),
+    "--description=x y": ("description", "x y"),
+}
+
+
+@pytest.fixture(scope="module")
+def baked(tmp_path_factory):
+    """Two graphs of images with cards that `models card` wrote: each takes a child process, so once for all tests."""
+    folder = tmp_path_factory.mktemp("baked")
+    free = graphs.save(graphs.conv(side="side"), folder, "free", pin=False)
+    plain = graphs.save(graphs.conv(), folder, pin=False)
+    assert cli.main(["models", "card", str(free), *SAID]) == 0
+    assert cli.main(["models", "card", str(plain), "--preset", "raw", "--resize", "squash"]) == 0
+    return folder
+
+
+@pytest.fixture
+def model(baked, tmp_path):
+    """A graph of images with its card, golden rows included."""
+    return shutil.copytree(baked, tmp_path / "models") / "tiny.onnx"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder, rng = tmp_path / "photos", np.random.default_rng(0)
+    for name, low in {"bright": 150, "dark": 0}.items():
+        (folder / name).mkdir(parents=True)
+        for i in range(5):
+            Image.fromarray(rng.integers(low, low + 100, (8, 8, 3), np.uint8)).save(folder / name / f"{i}.png")
+    return folder
+
+
+def lines(capsys):
+    return capsys.readouterr().out.splitlines()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The door itself
+
+
+def test_version_is_printed(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--version"])
+    assert lines(capsys) == [f"skltransfer {importlib.metadata.version('skltransfer')}"]
+
+
+@pytest.mark.parametrize("argv", [[], ["models"], ["nonsense"], ["demo", "--devic", "cpu"]])
+def test_a_wrong_command_ends_with_status_2_and_the_usage(argv, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(argv)
+    assert capsys.readouterr().err.startswith("usage: skltransfer")
+
+
+def test_an_error_is_one_line_without_traceback(capsys):
+    assert cli.main(["models", "show", "vision-mni"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"skltransfer: There is no model 'vision-mni'.*\n", err)
+
+
+RAISED = [(SklTransferError("a\nb"), 2), (FileNotFoundError("gone"), 2), (KeyboardInterrupt(), 130)]
+
+
+@pytest.mark.parametrize(("error", "status"), RAISED)
+def test_errors_become_exit_statuses(error, status, monkeypatch, capsys):
+    def fail(name):
+        raise error
+
+    monkeypatch.setattr(cli.runtime, "resolve", fail)
+    assert cli.main(["doctor"]) == status
+    assert capsys.readouterr().err.count("\n") == (status == 2)
+
+
+def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr(cli.runtime, "cpu_share", lambda: {}["bug"])
+    with pytest.raises(KeyError, match="bug"):
+        cli.main(["doctor"])
+
+
+def test_a_closed_pipe_is_quiet(model):
+    code = f"import sys; from skltransfer import cli; sys.exit(cli.main(['models', 'layers', {str(model)!r}]))"
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child.stdout.close()
+    assert child.stderr.read() == b""
+    child.stderr.close()
+    assert child.wait() == 141
+
+
+def test_warnings_are_one_line(capsys):
+    with cli._warnings_in_one_line():
+        warnings.simplefilter("always")
+        warnings.warn("look out", UserWarning, stacklevel=1)
+    assert capsys.readouterr().err == "skltransfer: warning: look out\n"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# demo
+
+
+def demo_of(photos, model, *options):
+    return ["demo", str(photos), "--model", str(model), "--device", "cpu", *options]
+
+
+@pytest.fixture
+def no_matplotlib(monkeypatch):
+    for name in ("matplotlib", "matplotlib.style"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+def test_demo_draws_a_picture_and_says_where(photos, model, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "out.png"
+    assert cli.main(demo_of(photos, model, "--output", str(picture))) == 0
+    assert f"Picture: {picture}" in lines(capsys)
+    assert picture.stat().st_size > 10_000
+
+
+def test_demo_without_matplotlib_prints_the_table_and_what_to_install(photos, model, no_matplotlib, capsys):
+    assert cli.main(demo_of(photos, model)) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^labels per class +2 +4 \(all\)$", out, re.MULTILINE)
+    assert re.search(r"^embedding +\d+ ± \d+ ", out, re.MULTILINE)
+    assert "pip install 'skltransfer[plot]'" in out
+
+
+def test_what_the_demo_says_to_type_runs(photos, model, no_matplotlib, tmp_path, capsys):
+    cli.main(demo_of(photos, model))
+    script = tmp_path / "next.py"
+    script.write_text("\n".join(line[4:] for line in lines(capsys) if line.startswith("    ")))
+    assert set(runpy.run_path(str(script))["y"]) == {"bright", "dark"}
+    assert lines(capsys) == ["['bright' 'bright' 'bright' 'bright' 'bright']"]
+
+
+def test_demo_names_images_that_cannot_be_read(photos, model, no_matplotlib, capsys):
+    for i in range(12):
+        (photos / "dark" / f"bad{i:02}.png").write_bytes(b"<html>")
+    assert cli.main(demo_of(photos, model)) == 0
+    out = capsys.readouterr().out
+    assert "10 of 22 images" in out
+    assert re.search(r"^Left out, mend or move it: .*bad00\.png: .*a web page$", out, re.MULTILINE)
+    assert "2 more" in out
+
+
+def test_what_the_demo_says_to_type_about_emoji_is_python():
+    args = cli.make_parser().parse_args(["demo"])
+    snippet = cli._snippet(args, [])
+    assert "PretrainedEmbedder()" in snippet
+    assert compile(snippet, "snippet", "exec")
+
+
+@pytest.mark.parametrize(("output", "why"), [("nowhere/a.png", "mkdir"), ("a.txt", "does not end in .pdf, .png")])
+def test_demo_refuses_a_bad_output_before_it_works(output, why, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, "run", None)
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["demo", "--output", output])
+    assert why in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# doctor
+
+
+def test_doctor_prints_versions_threads_and_device(capsys):
+    assert cli.main(["doctor"]) == 0
+    out = lines(capsys)
+    assert f"scikit-learn {importlib.metadata.version('scikit-learn')}" in out[0]
+    assert out[1] == f"Threads this process may use: {runtime.cpu_share()}"
+    assert out[-1] == f"device='auto' runs on {runtime.resolve('auto')}."
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "tensorrt"])
+def test_doctor_ends_with_status_1_if_the_named_device_cannot_run(device, monkeypatch, capsys):
+    def refuse(name):
+        raise DeviceError(f"device={name!r} cannot run here: no driver.")
+
+    monkeypatch.setattr(cli.runtime, "resolve", refuse)
+    assert cli.main(["doctor", "--device", device]) == 1
+    assert lines(capsys)[-1] == f"device={device!r} cannot run here: no driver."
+
+
+def test_doctor_prints_what_to_type_below_what_is_not_well(monkeypatch, capsys):
+    findings = [runtime.Finding("driver", True, "fine"), runtime.Finding("GPUs", False, "none", "buy one")]
+    monkeypatch.setattr(cli.runtime, "diagnose", lambda device: findings)
+    cli.main(["doctor", "--device", "cpu"])
+    assert [line.split() for line in lines(capsys)[5:8]] == [
+        ["driver", "yes", "fine"],
+        ["GPUs", "no", "none"],
+        ["type:", "buy", "one"],
+    ]
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cpu:1", "CUDA"])
+def test_a_device_of_another_form_is_refused(device, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["doctor", "--device", device])
+    assert f"'{device}' is not auto, cpu, cuda" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# models
+
+
+def test_models_list_shows_every_embedded_model(model, monkeypatch, capsys):
+    monkeypatch.setattr(cli.cards, "names", lambda: [str(model)])
+    assert cli.main(["models", "list"]) == 0
+    header, _, row = lines(capsys)
+    assert header.split() == ["name", "samples", "columns", "licence", "size"]
+    assert row.split() == ["tiny", "image", "4", "not", "stated", "0.0", "MB"]
+
+
+def test_models_show_prints_the_card(model, capsys):
+    card = model.with_name("free.card.json")
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"measured": {"a": {"b": 0.5}}}))
+    assert cli.main(["models", "show", str(model.with_name("free.onnx"))]) == 0
+    facts = dict(re.split(r"  +", line, maxsplit=1) for line in lines(capsys))
+    assert (facts["licence"], facts["source"], facts["measured.a.b"]) == ("MIT", "the oven", "0.5")
+    assert facts["input.mean"] == "0.1, 0.2, 0.3"
+    assert hashlib.sha256(model.with_name("free.onnx").read_bytes()).hexdigest() in facts["files.free.onnx"]
+
+
+def test_models_layers_lists_every_tensor_and_marks_the_default(model, capsys):
+    assert cli.main(["models", "layers", str(model)]) == 0
+    assert [re.split(r"  +", line) for line in lines(capsys)[2:6]] == [
+        ["map", "4 x 8 x 8", "4"],
+        ["pooled", "4 x 1 x 1", "4"],
+        ["embedding", "4", "4"],
+        ["logits", "4", "4", "the card's embedding"],
+    ]
+
+
+@pytest.mark.parametrize(("field", "value"), SAID.values(), ids=SAID)
+def test_models_card_writes_what_is_said(field, value, baked):
+    card = load_card(baked / "free.onnx")
+    assert getattr(card.input, field, getattr(card, field, None)) == value
+
+
+def test_models_card_needs_to_know_how_pixels_were_scaled(tmp_path, capsys):
+    path = graphs.save(graphs.conv(), tmp_path, pin=False)
+    assert cli.main(["models", "card", str(path)]) == 2
+    assert "skltransfer models card" in capsys.readouterr().err
+    assert not card_path(path).exists()
+
+
+def test_models_card_is_written_again_for_a_file_that_changed(model):
+    old = load_card(model)
+    model.write_bytes(graphs.channel_means().SerializeToString())
+    assert cli.main(["models", "card", str(model), "--layer", "embedding", "--licence", "MIT"]) == 0
+    new = load_card(model)
+    assert new.files["model"].sha256 != old.files["model"].sha256
+    assert (new.input, new.licence) == (old.input, "MIT")
+
+
+def test_models_card_lists_external_files(tmp_path):
+    (tmp_path / "weights.bin").write_bytes(graphs.CANARY.tobytes())
+    path = tmp_path / "tiny.onnx"
+    onnx.save(graphs.external(graphs.outside("weights.bin")), path)
+    assert cli.main(["models", "card", str(path), "--external", "weights.bin"]) == 0
+    assert load_card(path).pinned
+    assert sorted(file.path for file in load_card(path).files.values()) == ["tiny.onnx", "weights.bin"]
+
+
+def test_models_card_elsewhere_says_what_to_copy(model, tmp_path, capsys):
+    assert cli.main(["models", "card", str(model), "--output", str(tmp_path / "card.json")]) == 0
+    assert lines(capsys)[-1].startswith("Copy tiny.onnx into")
+    model.rename(tmp_path / "tiny.onnx")
+    assert cli.main(["models", "verify", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize("option", ["--mean=1,2", "--std=a,b,c", "--size=224", "--size=1.5,2"])
+def test_models_card_says_which_numbers_it_wants(option, model, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["models", "card", str(model), option])
+    assert re.search(r"is not [23] numbers such as", capsys.readouterr().err)
+
+
+def test_models_card_takes_onnx_files_only(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["models", "card", str(tmp_path)])
+    assert "is not an .onnx file" in capsys.readouterr().err
+
+
+def test_models_card_names_a_file_that_does_not_exist(capsys):
+    assert cli.main(["models", "card", "gone.onnx", "--preset", "raw"]) == 2
+    assert "There is no model 'gone.onnx'" in capsys.readouterr().err
+
+
+def test_models_verify_passes_what_is_as_recorded(model, capsys):
+    assert cli.main(["models", "verify", str(model)]) == 0
+    files, golden = lines(capsys)
+    assert files.split()[:3] == ["tiny.onnx", "as", "pinned"]
+    assert golden.startswith("Golden rows differ by 0.0e+00")
+
+
+def test_models_verify_ends_with_status_1_beyond_rounding(model):
+    data = json.loads(card_path(model).read_text())
+    data["golden"]["rows"][0][0] *= 1.01
+    card_path(model).write_text(json.dumps(data))
+    assert cli.main(["models", "verify", str(model)]) == 1
+
+
+def test_models_verify_compares_only_files_of_a_backbone_of_numbers(tmp_path, capsys):
+    assert cli.main(["models", "verify", str(graphs.save(graphs.doubled(), tmp_path))]) == 0
+    assert lines(capsys)[-1] == "Golden rows are recorded of backbones of images only."
+
+
+def test_models_verify_refuses_another_file(model, capsys):
+    model.write_bytes(model.read_bytes() + b"\n")
+    assert cli.main(["models", "verify", str(model)]) == 2
+    assert "its card pins" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Tables
+
+
+@pytest.mark.parametrize("command", [*cli.COMMANDS, *cli.MODEL_COMMANDS], ids=lambda command: command.name)
+def test_every_command_has_help(command, capsys):
+    group = ["models"] if command in cli.MODEL_COMMANDS else []
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([*group, command.name, "--help"])
+    assert command.help.split()[0] in capsys.readouterr().out
+
+
+def test_every_field_of_the_card_command_is_one_of_card_or_input():
+    known = {field.name for of in (Card, ImageSpec) for field in dataclasses.fields(of)}
+    assert {flag.name for flag in cli.CHANGES} <= known | {"preset"}

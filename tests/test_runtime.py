@@ -1,0 +1,388 @@
+"""Devices and the diagnosis, the table of sessions, threads."""
+
+import os
+import threading
+import warnings
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from skltransfer import runtime
+from skltransfer.errors import DeviceError, DeviceWarning, ModelError, OutOfMemoryError
+from skltransfer.runtime import Device, _devices, _sessions, _threads
+from tests import graphs
+
+CPU = Device()
+CUDA = Device("cuda")
+NUMBERS = np.random.default_rng(0).standard_normal((7, 4)).astype(np.float32)
+
+
+def has_gpu() -> bool:
+    return _devices._driver().devices > 0
+
+
+def doubled(batch="n") -> runtime.Session:
+    return runtime.Session(graphs.doubled(batch=batch).SerializeToString(), CPU, batch=None if batch == "n" else batch)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Devices
+
+
+def test_identity_model_is_what_onnx_makes_of_it():
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", value[:1], value[1:])
+    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 13)])
+    assert onnx.load_from_string(_devices.IDENTITY_MODEL) == model
+
+
+def test_cpu_is_the_cpu():
+    assert (runtime.resolve("cpu"), str(runtime.resolve("cpu"))) == (CPU, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "written"),
+    [
+        ("cuda", Device("cuda", 0), "cuda:0"),
+        ("cuda:3", Device("cuda", 3), "cuda:3"),
+        ("tensorrt", Device("tensorrt", 0), "tensorrt:0"),
+        ("tensorrt:11", Device("tensorrt", 11), "tensorrt:11"),
+    ],
+)
+def test_name_of_a_device_that_works_is_parsed(monkeypatch, name, device, written):
+    monkeypatch.setattr(_devices, "why_not", lambda device: "")
+    assert (runtime.resolve(name), str(device)) == (device, written)
+
+
+@pytest.mark.parametrize("name", ["gpu", "CUDA", "cpu:0", "cuda:", "cuda:-1", "cuda:x", " cuda", "cuda\n", "", "mps"])
+def test_name_of_no_device_is_refused_with_the_names_there_are(name):
+    with pytest.raises(ValueError, match=r"is not 'auto', 'cpu', 'cuda', 'cuda:1', 'tensorrt' or 'tensorrt:1'"):
+        runtime.resolve(name)
+
+
+@pytest.mark.skipif(has_gpu(), reason="a GPU is present")
+@pytest.mark.parametrize("name", ["cuda", "cuda:1", "tensorrt"])
+def test_gpu_asked_for_where_there_is_none_names_what_is_missing(name):
+    with pytest.raises(
+        DeviceError, match=rf"device='{name}' cannot run here: NVIDIA driver: no NVIDIA driver \(libcuda"
+    ):
+        runtime.resolve(name)
+
+
+@pytest.mark.skipif(has_gpu(), reason="a GPU is present")
+def test_auto_is_silently_the_cpu_where_there_is_no_gpu():
+    assert runtime.resolve("auto") == CPU
+
+
+@pytest.fixture
+def facts(monkeypatch):
+    """Set facts of the machine as they are on one where a GPU works; a test then breaks one of them."""
+
+    def set_facts(
+        *, wheels=("onnxruntime-gpu",), available=_devices.PROVIDERS["cuda"], driver=((13, 0), 2, ""), **more
+    ):
+        monkeypatch.setattr(_devices, "installed_wheels", lambda: dict.fromkeys(wheels, "1.31.1"))
+        monkeypatch.setattr(ort, "get_available_providers", lambda: list(available))
+        monkeypatch.setattr(ort, "cuda_version", "13.0", raising=False)
+        monkeypatch.setattr(_devices, "_driver", lambda: _devices._Driver(*driver))
+        monkeypatch.setattr(_devices, "_starts", lambda device: more.get("starts", False))
+        missing = more.get("missing")
+        monkeypatch.setattr(_devices.ctypes, "CDLL", lambda name, **_: _load(name, missing))
+
+    ort = _devices.import_onnxruntime()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for cached in (_devices.why_not, _devices._warn_once):
+        cached.cache_clear()
+    yield set_facts
+    for cached in (_devices.why_not, _devices._warn_once):
+        cached.cache_clear()
+
+
+def _load(name, missing):
+    if missing and missing in name:
+        raise OSError(f"libcudnn.so.9: cannot open shared object file, needed by {name}")
+
+
+BROKEN = [
+    (
+        {"wheels": ("onnxruntime", "onnxruntime-gpu")},
+        r"ONNX Runtime: onnxruntime 1.31.1, onnxruntime-gpu 1.31.1 overwrite each other. "
+        r"Type: pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'onnxruntime-gpu>=1.27'",
+    ),
+    (
+        {"available": ["CPUExecutionProvider"], "wheels": ("onnxruntime",)},
+        r"CUDA build: providers of this build: CPUExecutionProvider. Type: pip uninstall -y onnxruntime && pip install",
+    ),
+    ({"driver": ((0, 0), 0, "no NVIDIA driver (x)")}, r"NVIDIA driver: no NVIDIA driver \(x\). Type: nvidia-smi"),
+    (
+        {"driver": ((12, 8), 1, "")},
+        r"supports CUDA up to 12.8, this ONNX Runtime is built for CUDA 13. Type: update the NVIDIA driver",
+    ),
+    ({"driver": ((13, 0), 0, "")}, r"GPUs: 0 visible, number 0 asked for. Type: unset CUDA_VISIBLE_DEVICES"),
+    (
+        {"missing": "providers_cuda"},
+        r"CUDA and cuDNN libraries: libcudnn.so.9: .* onnxruntime/capi.* Type: pip install 'skltransfer\[cuda\]'",
+    ),
+    ({}, r"without a reason that could be found; `skltransfer doctor` prints"),
+]
+
+
+@pytest.mark.parametrize(("broken", "message"), BROKEN)
+def test_reason_why_a_gpu_cannot_run_is_found(facts, broken, message):
+    facts(**broken)
+    with pytest.raises(DeviceError, match=rf"device='cuda' cannot run here: .*{message}"):
+        runtime.resolve("cuda")
+
+
+def test_reason_why_tensorrt_cannot_run_is_found(facts):
+    facts(missing="providers_tensorrt", available=_devices.PROVIDERS["tensorrt"])
+    with pytest.raises(DeviceError, match=r"TensorRT libraries: .* Type: pip install tensorrt-cu13"):
+        runtime.resolve("tensorrt")
+
+
+def test_gpu_number_that_does_not_exist_is_named(facts, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    facts()
+    with pytest.raises(DeviceError, match=r"GPUs: 2 visible, number 2 asked for, CUDA_VISIBLE_DEVICES='0,1'"):
+        runtime.resolve("cuda:2")
+
+
+def test_diagnosis_of_a_machine_where_all_is_well_finds_all_well(facts):
+    facts()
+    assert [finding.well for finding in runtime.diagnose()] == [True] * len(_devices.LOOKS)
+
+
+def test_auto_takes_a_gpu_that_works(facts):
+    facts(starts=True)
+    assert runtime.resolve("auto") == CUDA
+
+
+def test_auto_warns_once_of_a_gpu_that_cannot_be_used(facts):
+    facts(missing="providers_cuda")
+    with pytest.warns(DeviceWarning, match=r"GPU is present and cannot be used; .*cuDNN.*device='cpu'"):
+        assert runtime.resolve("auto") == CPU
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert runtime.resolve("auto") == CPU
+
+
+@pytest.mark.parametrize("hidden", ["", "-1", " "])
+def test_auto_is_silently_the_cpu_where_gpus_are_hidden(facts, monkeypatch, hidden):
+    facts(missing="providers_cuda")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    assert runtime.resolve("auto") == CPU
+
+
+def test_telemetry_is_off_unless_the_user_turns_it_on(monkeypatch):
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    runtime.import_onnxruntime()
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    runtime.import_onnxruntime()
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "0"
+
+
+@pytest.mark.skipif(has_gpu(), reason="a GPU is present")
+def test_session_that_would_run_elsewhere_than_asked_is_refused(capfd):
+    with pytest.raises(DeviceError, match=r"device='cuda:0' was asked for and ONNX Runtime runs this graph on CPU"):
+        runtime.Session(graphs.doubled().SerializeToString(), CUDA)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One session
+
+
+def test_session_runs_and_counts_rows():
+    session = doubled()
+    np.testing.assert_array_equal(session.run(NUMBERS), 2 * NUMBERS)
+    session.run(NUMBERS[:2])
+    assert (session.rows_run, session.providers) == (9, ("CPUExecutionProvider",))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_frozen_batch_is_filled_up_and_cut_again(batch, n):
+    got = doubled(batch).run(NUMBERS[:n])
+    np.testing.assert_array_equal(got, 2 * NUMBERS[:n])
+
+
+def test_frozen_batch_may_hold_one_sample_many_times():
+    session = doubled(3)
+    session.fix_batch(3, most=1)
+    np.testing.assert_array_equal(session.run(NUMBERS), 2 * NUMBERS)
+
+
+def _scarce(session, monkeypatch, most):
+    """Let a session run out of memory for more than `most` rows; give the sizes it was asked for."""
+    real, sizes = session._session, []
+
+    class Scarce:
+        def run(self, names, feeds, options):
+            sizes.append(len(feeds["x"]))
+            if sizes[-1] > most:
+                raise RuntimeError("Failed to allocate memory for requested buffer of size 1234")
+            return real.run(names, feeds, options)
+
+    monkeypatch.setattr(session, "_session", Scarce())
+    return sizes
+
+
+def test_batch_that_does_not_fit_is_halved_and_the_size_remembered(monkeypatch):
+    session = doubled()
+    sizes = _scarce(session, monkeypatch, most=2)
+    np.testing.assert_array_equal(session.run(NUMBERS), 2 * NUMBERS)
+    assert sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
+    session.run(NUMBERS)
+    assert sizes[9:] == [1] * 7
+
+
+@pytest.mark.parametrize("batch", ["n", 7])
+def test_memory_that_does_not_suffice_for_one_batch_is_a_named_error(monkeypatch, batch):
+    session = doubled(batch)
+    _scarce(session, monkeypatch, most=0)
+    with pytest.raises(OutOfMemoryError, match=r"CPUExecutionProvider has no memory for a batch of \d: .*device='cpu'"):
+        session.run(NUMBERS)
+
+
+def test_out_of_memory_is_a_device_error_and_a_memory_error():
+    assert issubclass(OutOfMemoryError, DeviceError)
+    assert issubclass(OutOfMemoryError, MemoryError)
+
+
+@pytest.mark.parametrize("model", [b"", b"\0" * 9, b"not a model"])
+def test_graph_that_cannot_be_opened_is_a_named_error(model):
+    with pytest.raises(ModelError, match=r"ONNX Runtime cannot open this graph on device='cpu'"):
+        runtime.Session(model, CPU)
+
+
+def test_error_of_a_run_is_not_printed(capfd):
+    session = doubled()
+    with pytest.raises(Exception, match=r"Got invalid dimensions"):
+        session.run(NUMBERS[:, :3].copy())
+    assert capfd.readouterr() == ("", "")
+
+
+def test_switch_ends_a_run():
+    session = runtime.Session(graphs.endless().SerializeToString(), CPU)
+    stop = runtime.stop_switch()
+    threading.Timer(0.2, lambda: setattr(stop, "terminate", True)).start()
+    with pytest.raises(Exception, match=r"(?i)terminate"):
+        session.run(NUMBERS, stop)
+
+
+def test_one_session_gives_many_threads_the_right_rows():
+    session, wrong = doubled(), []
+
+    def work(seed):
+        numbers = np.random.default_rng(seed).standard_normal((3, 4)).astype(np.float32)
+        wrong.extend(i for i in range(100) if not np.array_equal(session.run(numbers), 2 * numbers))
+
+    in_threads(8, work)
+    assert (wrong, session.rows_run) == ([], 2400)
+
+
+def in_threads(n, work):
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The table
+
+
+def test_eight_cold_threads_open_one_session_between_them():
+    opened, got, together = [], [], threading.Barrier(8)
+
+    def open_session():
+        opened.append(1)
+        threading.Event().wait(0.05)
+        return doubled()
+
+    def work(i):
+        together.wait()
+        got.append(runtime.session("key", CPU, open_session))
+
+    in_threads(8, work)
+    assert (len(opened), len(set(map(id, got)))) == (1, 1)
+
+
+def test_sessions_of_other_keys_are_opened_side_by_side():
+    together = threading.Barrier(4, timeout=10)
+    in_threads(4, lambda i: runtime.session(f"key {i}", CPU, lambda: (together.wait(), doubled())[1]))
+    assert len(runtime.open_sessions()) == 4
+
+
+@pytest.mark.parametrize("other", [("other", CPU), ("key", Device("cuda")), ("key", Device("cuda", 1))])
+def test_session_is_one_per_key_and_device(other):
+    first = runtime.session("key", CPU, doubled)
+    assert runtime.session("key", CPU, doubled) is first
+    assert runtime.session(*other, doubled) is not first
+
+
+def test_session_that_fails_to_open_is_tried_again():
+    def fail():
+        raise ModelError("no")
+
+    with pytest.raises(ModelError, match="no"):
+        runtime.session("key", CPU, fail)
+    assert runtime.session("key", CPU, doubled) is runtime.session("key", CPU, fail)
+
+
+def test_table_is_bounded_and_lets_go_of_what_was_unused_for_longest():
+    for i in range(_sessions.MAX_SESSIONS):
+        runtime.session(str(i), CPU, doubled)
+    runtime.session("0", CPU, doubled)
+    runtime.session("new", CPU, doubled)
+    keys = [key for key, _ in runtime.open_sessions()]
+    assert keys == [*map(str, range(2, _sessions.MAX_SESSIONS)), "0", "new"]
+
+
+def test_clear_lets_go_of_every_session():
+    session = runtime.session("key", CPU, doubled)
+    runtime.clear()
+    assert runtime.open_sessions() == {}
+    assert runtime.session("key", CPU, doubled) is not session
+    np.testing.assert_array_equal(session.run(NUMBERS), 2 * NUMBERS)  # a run under way is not disturbed
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")  # it is what is tested
+def test_forked_child_opens_its_own_session():
+    runtime.session("key", CPU, doubled)
+    if not (child := os.fork()):
+        empty = runtime.open_sessions() == {}
+        fine = np.array_equal(runtime.session("key", CPU, doubled).run(NUMBERS), 2 * NUMBERS)
+        os._exit(0 if empty and fine else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Threads
+
+
+@pytest.mark.parametrize(
+    ("limit", "share"),
+    [("1", 1), ("3", 3), ("99", 8), ("2,1", 2), ("", 8), ("0", 8), ("-1", 8), ("many", 8)],
+)
+def test_share_is_at_most_what_omp_num_threads_says(monkeypatch, limit, share):
+    monkeypatch.setattr("joblib.cpu_count", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", limit)
+    assert runtime.cpu_share() == share
+
+
+def test_share_is_that_of_the_process_without_a_limit(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert 1 <= runtime.cpu_share() <= len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(("n_jobs", "threads"), [(None, 8), (1, 1), (3, 3), (-1, 8), (-2, 7)])
+def test_n_jobs_is_taken_as_joblib_takes_it(monkeypatch, n_jobs, threads):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("joblib._parallel_backends.cpu_count", lambda *_, **__: 8)
+    monkeypatch.setattr("joblib.cpu_count", lambda: 8)
+    assert _threads.workers(n_jobs) == threads
