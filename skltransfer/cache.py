@@ -16,6 +16,7 @@ import os
 import sqlite3
 import sys
 import threading
+import time
 import warnings
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -115,7 +116,7 @@ class DiskCache:
         with self._lock, _Tolerant(self):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._db = sqlite3.connect(folder / self.FILE, timeout=30, check_same_thread=False, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
+            _write_ahead(self._db)
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute("CREATE TABLE IF NOT EXISTS rows (id INTEGER PRIMARY KEY, key BLOB UNIQUE, record BLOB)")
 
@@ -160,6 +161,23 @@ class DiskCache:
             for name in ("page_count", "freelist_count", "page_size")
         )
         return int((pages - free) * size)
+
+
+def _write_ahead(db: sqlite3.Connection, patience: float = 30.0) -> None:
+    """Switch to the write-ahead log; try again for `patience` seconds where another process is doing the same.
+
+    SQLite's own time-out does not wait here: two connections that both read the header and both want to write it
+    would wait for each other, so it refuses one of them at once (https://sqlite.org/c3ref/busy_handler.html).
+    """
+    until = time.monotonic() + patience
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as err:
+            if err.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 class _Tolerant:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -292,6 +293,18 @@ def test_processes_that_open_a_new_folder_at_once_lose_nothing(tmp_path, open_di
         writer.stdin.flush()
     assert [(writer.communicate()[1], writer.returncode) for writer in writers] == [("", 0)] * 2
     assert_equal(open_disk(folder).get([key(i) for i in range(400)]), rows(*range(400)))
+
+
+def test_connections_that_open_a_new_folder_at_once_all_work(tmp_path, open_disk):
+    def write(folder, number):
+        start.wait()
+        open_disk(folder).put(rows(number))
+
+    start = threading.Barrier(8)
+    with ThreadPoolExecutor(8) as pool:
+        for turn in range(20):
+            list(pool.map(write, [tmp_path / str(turn)] * 8, range(8)))
+            assert_equal(open_disk(tmp_path / str(turn)).get([key(i) for i in range(8)]), rows(*range(8)))
 
 
 def test_file_locked_for_ever_by_another_is_one_warning(disk, tmp_path, monkeypatch):
