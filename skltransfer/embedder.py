@@ -82,7 +82,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         For texts longer than `max_length`: ``"truncate"`` cuts them off, and one warning says how many and how much;
         ``"windows"`` embeds all their parts and takes the mean, at the price of running all of them.
     batch_size : int or "auto", default="auto"
-        Samples per run. ``"auto"`` is 2 images of 224 x 224 pixels, more of smaller ones, or texts of 1,024 tokens in
+        Samples per run. ``"auto"`` is 2 images of 224 x 224 pixels, more of smaller ones, or texts of 512 tokens in
         all, per worker on the CPU; 64 such images, or 16,384 tokens, on a GPU. Smaller ones save memory, larger ones
         may help a large GPU.
     device : str, default="auto"

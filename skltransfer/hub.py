@@ -11,10 +11,12 @@ import os
 import tempfile
 import threading
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from skltransfer.cards import Card
-from skltransfer.errors import IntegrityError, UnknownModelError
+from skltransfer.errors import IntegrityError, ModelError, UnknownModelError
 
 #: A file that changed less than this many nanoseconds ago may change again without its change time showing it.
 SETTLED = 2 * 10**9
@@ -95,6 +97,36 @@ def write(path: Path, text: str) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+@contextmanager
+def scratch(pieces: Iterable[bytes]) -> Iterator[Path]:
+    """Lay a graph down in a file of its own for as long as it takes to open it.
+
+    Parameters
+    ----------
+    pieces : iterable of bytes
+        One after the other they are the file.
+
+    Yields
+    ------
+    Path
+        A temporary file that only this user can read.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be written.
+    """
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="skltransfer", suffix=".onnx", delete=False))
+            stack.callback(os.unlink, file.name)
+            with file:
+                file.writelines(pieces)
+        except OSError as err:
+            raise ModelError(f"A graph cannot be written to the temporary folder: {err}. Set TMPDIR to one.") from err
+        yield Path(file.name)
 
 
 def _folder(card: Card) -> Path:

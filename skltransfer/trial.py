@@ -72,7 +72,9 @@ def _child(limit: int, path: Path, manifest: Sequence[str]) -> dict[str, Any]:
     try:
         facts = _facts(path, manifest)
         lengths = [n or 8 for n in (facts.shape[0] or 1, *facts.shape[1:])]
-        session = runtime.Session(graph.filled(graph.load(path, manifest), facts, lengths), runtime.Device())
+        model = graph.filled(graph.load(path, manifest), facts, lengths)
+        with hub.scratch(graph.pieces(model)) as file:
+            session = runtime.Session(file, runtime.Device())
         _run_once(session, np.zeros(lengths, facts.dtype))
     except MemoryError:
         return {

@@ -202,6 +202,18 @@ def doubled(features: int | str = 4, batch: int | str = "n", **kind: Any) -> onn
     return model([node("Add", ["x", "x"], ["rows"])], [batch, features], "rows", **kind)
 
 
+def heavy(megabytes: int = 64) -> onnx.ModelProto:
+    """Four numbers, and weights that change nothing: their product with them is taken away from itself."""
+    large = np.random.default_rng(0).standard_normal((4, megabytes * 2**16), np.float32)
+    nodes = [
+        node("MatMul", ["x", "large"], ["wide"]),
+        node("ReduceMax", ["wide"], ["most"], axes=[1]),
+        node("Sub", ["most", "most"], ["nothing"]),
+        node("Add", ["x", "nothing"], ["rows"]),
+    ]
+    return model(nodes, ["n", 4], "rows", large=large)
+
+
 def vector() -> onnx.ModelProto:
     """One number per sample, without an axis: the sum of two."""
     return model([node("ReduceSum", ["x", "axis"], ["rows"], keepdims=0)], ["n", 2], "rows", axis=np.array([1]))

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from skltransfer import graph, runtime
 from skltransfer.cards import ArraySpec, ImageSpec
@@ -21,7 +21,7 @@ NUMBERS = np.random.default_rng(1).standard_normal((5, 4)).astype(np.float32)
 def rows(model, samples, layers, spec=RAW, *, pool="", normalize=False, **options):
     """Build and run."""
     built = graph.build(model, spec, layers, pool=pool, normalize=normalize, **options)
-    return runtime.Session(built, runtime.Device()).run(samples)
+    return runtime.Session(built.SerializeToString(), runtime.Device()).run(samples)
 
 
 def maps(pictures=PICTURES):
@@ -248,7 +248,7 @@ def test_normalised_row_of_zeros_stays_a_row_of_zeros():
 
 
 def test_cut_drops_nodes_and_weights_behind_the_layer():
-    built = onnx.load_from_string(graph.build(graphs.conv(), RAW, ["map"], pool="mean", normalize=False))
+    built = graph.build(graphs.conv(), RAW, ["map"], pool="mean", normalize=False)
     assert "GlobalAveragePool" not in {node.op_type for node in built.graph.node}
     assert "two" not in {weight.name for weight in built.graph.initializer}
     assert [v.name for v in (*built.graph.input, *built.graph.output)] == [graph.INPUT, graph.OUTPUT]
@@ -341,7 +341,7 @@ def test_batch_size_repeated_in_reshapes_is_freed(kind, batch):
 
 def test_batch_size_can_be_left_frozen():
     built = graph.build(graphs.frozen("fails", 2), ArraySpec(), ["rows"], pool="", normalize=False, free_batch=False)
-    got = runtime.Session(built, runtime.Device(), batch=2).run(NUMBERS)
+    got = runtime.Session(built.SerializeToString(), runtime.Device(), batch=2).run(NUMBERS)
     np.testing.assert_allclose(got, 2 * NUMBERS)
 
 
@@ -392,6 +392,22 @@ def test_custom_operator_inside_a_function_is_refused(tmp_path):
     model.functions[0].node[0].domain = "com.evil"
     with pytest.raises(UnsafeModelError, match=r"custom domain 'com.evil'"):
         graph.scan(model, tmp_path)
+
+
+@pytest.mark.parametrize("make", [graphs.conv, graphs.doubling, lambda: graphs.heavy(1)])
+@pytest.mark.parametrize("typed", [False, True])
+def test_pieces_are_the_graph(make, typed):
+    whole = make()
+    whole.doc_string, whole.graph.doc_string, whole.producer_name = "model", "graph", "tests"
+    if typed:  # numbers in a field of their type instead of as raw bytes
+        whole.graph.initializer.append(helper.make_tensor("typed", TensorProto.FLOAT, [5000], np.arange(5000.0)))
+    assert onnx.load_from_string(b"".join(graph.pieces(whole))) == whole
+
+
+def test_graph_with_more_weights_than_a_file_may_have_is_refused(monkeypatch):
+    monkeypatch.setattr("skltransfer.graph._write.MOST_BYTES", 4000)
+    with pytest.raises(ModelError, match="more weights than the 4,000 bytes"):
+        b"".join(graph.pieces(graphs.heavy(1)))
 
 
 @pytest.mark.parametrize("times", [1, 5])

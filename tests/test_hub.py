@@ -9,7 +9,7 @@ import pytest
 
 from skltransfer import graph, hub
 from skltransfer.cards import Card, ModelFile
-from skltransfer.errors import IntegrityError, UnknownModelError, UnsafeModelError
+from skltransfer.errors import IntegrityError, ModelError, UnknownModelError, UnsafeModelError
 from tests import graphs
 
 
@@ -136,3 +136,33 @@ def test_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path, monkeypatc
     with pytest.raises(OSError, match="disk full"):
         hub.write(tmp_path / "card.json", "new")
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("card.json", "old")]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A graph that is opened
+
+
+def test_scratch_file_is_whole_private_and_gone_afterwards():
+    with hub.scratch([b"ab", b"", b"c"]) as path:
+        assert path.read_bytes() == b"abc"
+        assert path.stat().st_mode & 0o077 == 0
+    assert not path.exists()
+
+
+def test_scratch_file_is_gone_when_the_pieces_or_the_reader_fail(tmp_path, monkeypatch):
+    def pieces():
+        yield b"ab"
+        raise ModelError("too large")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(ModelError, match="too large"), hub.scratch(pieces()):
+        raise AssertionError("not reached")
+    with pytest.raises(ZeroDivisionError, match="zero"), hub.scratch([b"abc"]):
+        1 / 0  # noqa: B018 - any error of the reader
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_scratch_without_a_temporary_folder_is_an_error_that_says_what_to_set(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(ModelError, match=r"cannot be written to the temporary folder: .*gone.* Set TMPDIR"):
+        hub.scratch([b"abc"]).__enter__()

@@ -15,7 +15,7 @@ from joblib import Parallel, delayed
 from PIL import Image
 
 from skltransfer import PretrainedEmbedder, runtime, stream
-from tests.graphs import expected, pictures, save_images, slow
+from tests.graphs import expected, heavy, pictures, save, save_images, slow
 
 PICTURES = pictures(40)
 ROWS = expected(PICTURES)
@@ -233,6 +233,24 @@ for start, stop in (few, many):
 def test_memory_does_not_grow_with_the_number_of_samples(script, n, kept):
     few, many = map(int, output(script(MANY, n, kept)).split())
     assert many - few < 150
+
+
+OPEN = """
+import onnx, onnxruntime
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+before = peak()
+PretrainedEmbedder(sys.argv[2], cache=None).transform(np.ones((2, 4)))
+print((peak() - before) / 64)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is in other units elsewhere")
+def test_opening_takes_a_few_times_the_memory_of_the_weights_at_most(script, tmp_path):
+    save(heavy(64), tmp_path, "heavy")
+    assert float(output(script(OPEN, tmp_path / "heavy.onnx"))) < 3.5
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """ONNX in, ONNX out: read a graph's facts, refuse what is unsafe, and build the graph that gives final rows.
 
-Pure: files are read, bytes are returned, nothing is run. What a recipe asks for - preparation of samples, cut at a
+Pure: files are read, graphs are returned, nothing is run. What a recipe asks for - preparation of samples, cut at a
 layer, pooling, normalisation - becomes nodes of one graph, so that a single run turns pixels or token ids into rows.
 """
 
@@ -8,6 +8,7 @@ from skltransfer.graph._build import build, check_layers, filled
 from skltransfer.graph._editor import INPUT, OUTPUT
 from skltransfer.graph._pool import pooled_width
 from skltransfer.graph._read import Facts, Shape, load, read, scan
+from skltransfer.graph._write import pieces
 
 __all__ = [
     "INPUT",
@@ -18,6 +19,7 @@ __all__ = [
     "check_layers",
     "filled",
     "load",
+    "pieces",
     "pooled_width",
     "read",
     "scan",

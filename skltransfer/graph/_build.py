@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skltransfer.cards import ArraySpec, ImageSpec, InputSpec, TextSpec
-from skltransfer.errors import CardError, LayerError, ModelError, nearest
-from skltransfer.graph._editor import INPUT, Editor, replace
+from skltransfer.errors import CardError, LayerError, nearest
+from skltransfer.graph._editor import INPUT, Editor, keep, replace
 from skltransfer.graph._pool import append_head
 from skltransfer.graph._read import Facts, Shape, bodies, first_axis, read, tensors
 
@@ -26,7 +26,7 @@ def build(
     normalize: bool,
     precision: str = "auto",
     free_batch: bool = True,
-) -> bytes:
+) -> onnx.ModelProto:
     """Build the graph that turns prepared samples into final rows.
 
     Parameters
@@ -48,8 +48,8 @@ def build(
 
     Returns
     -------
-    bytes
-        A serialized model with the input `INPUT` and the output `OUTPUT`, float32 (n, columns), self-contained.
+    onnx.ModelProto
+        The same model, now with the input `INPUT` and the output `OUTPUT`, float32 (n, columns), self-contained.
 
     Raises
     ------
@@ -69,11 +69,11 @@ def build(
     append_head(editor, [(name, facts.layers[name]) for name in layers], pool, normalize, spec.layout)
     if precision == "fp32":
         _widen(model)
-    return _serialize(model)
+    return model
 
 
-def filled(model: onnx.ModelProto, facts: Facts, lengths: Sequence[int]) -> bytes:
-    """Serialize a backbone as it is, further inputs such as a mask set to ones, so that it takes a single array.
+def filled(model: onnx.ModelProto, facts: Facts, lengths: Sequence[int]) -> onnx.ModelProto:
+    """Leave a backbone as it is, but set further inputs such as a mask to ones, so that it takes a single array.
 
     Parameters
     ----------
@@ -88,15 +88,7 @@ def filled(model: onnx.ModelProto, facts: Facts, lengths: Sequence[int]) -> byte
 
     for name, dtype in facts.others.items():
         model.graph.initializer.append(numpy_helper.from_array(np.ones(lengths, dtype), name))
-    return _serialize(model)
-
-
-def _serialize(model: onnx.ModelProto) -> bytes:
-    """Serialize; by now everything is inside, so the runtime has no file left to open."""
-    try:
-        return bytes(model.SerializeToString())
-    except ValueError as err:
-        raise ModelError(f"The graph with its weights exceeds the 2 GB a protobuf message may have: {err}") from err
+    return model
 
 
 def check_layers(layers: Sequence[str], known: Mapping[str, Shape]) -> None:
@@ -163,12 +155,10 @@ def _cut(model: onnx.ModelProto, layers: Sequence[str]) -> None:
         if name not in needed:
             needed.add(name)
             waiting += _reads(maker[name]) if name in maker else []
-    kept = [node for node in graph.node if needed.intersection(node.output)]
-    weights = [tensor for tensor in graph.initializer if tensor.name in needed]
-    sparse = [tensor for tensor in graph.sparse_initializer if tensor.values.name in needed]
-    inputs = [value for value in graph.input if value.name in needed]
-    for field, content in (("node", kept), ("initializer", weights), ("sparse_initializer", sparse), ("input", inputs)):
-        replace(getattr(graph, field), content)
+    keep(graph.node, lambda node: bool(needed.intersection(node.output)))
+    keep(graph.initializer, lambda tensor: tensor.name in needed)
+    keep(graph.sparse_initializer, lambda tensor: tensor.values.name in needed)
+    keep(graph.input, lambda value: value.name in needed)
     replace(graph.output, [onnx.ValueInfoProto(name=name) for name in layers])
     del graph.value_info[:]
     del model.training_info[:]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +23,12 @@ def replace(repeated: Any, content: Sequence[Any]) -> None:
     keep = [type(item).FromString(item.SerializeToString()) for item in content]
     del repeated[:]
     repeated.extend(keep)
+
+
+def keep(repeated: Any, wanted: Callable[[Any], bool]) -> None:
+    """Delete from a repeated field, in place, what is not wanted: nothing is copied, for weights are large."""
+    for i in reversed([i for i, item in enumerate(repeated) if not wanted(item)]):
+        del repeated[i]
 
 
 class Editor:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skltransfer.errors import ModelError, UnsafeModelError
+from skltransfer.graph._write import hollow, weights, without_weights
 
 if TYPE_CHECKING:
     import onnx
@@ -253,8 +254,10 @@ def read(model: onnx.ModelProto) -> Facts:
     """
     import onnx
 
+    bare = without_weights(model)  # inference takes three copies of what it is given
+    bare.graph.initializer.extend(map(hollow, weights(model)))
     try:
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(bare, data_prop=True)
     except onnx.shape_inference.InferenceError as err:
         raise ModelError(f"The shapes of the graph contradict each other: {err}") from err
     fixed = {i.name for i in model.graph.initializer}

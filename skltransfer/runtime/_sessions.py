@@ -43,8 +43,8 @@ class Session:
 
     Parameters
     ----------
-    model : bytes
-        A serialized graph with one input and one output, nothing outside it.
+    model : path or bytes
+        A graph with one input and one output, nothing outside it: its file, which is read once, or the bytes of one.
     device : Device
         Where to run; if ONNX Runtime would run it elsewhere, it raises.
     batch : int, optional
@@ -60,12 +60,13 @@ class Session:
         Columns of a row; set by the probe.
     """
 
-    def __init__(self, model: bytes, device: Device, *, batch: int | None = None) -> None:
+    def __init__(self, model: os.PathLike[str] | bytes, device: Device, *, batch: int | None = None) -> None:
         ort = import_onnxruntime()
         if device.kind != "cpu":
             preload_cuda(ort)
+        source = model if isinstance(model, bytes) else os.fspath(model)
         try:
-            self._session = ort.InferenceSession(model, _options(ort), providers=provider_options(device))
+            self._session = ort.InferenceSession(source, _options(ort), providers=provider_options(device))
         except Exception as err:
             raise _refusal(device, err) from err
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from skltransfer import graph, hub, runtime
-from skltransfer.cards import Card, Recipe
+from skltransfer.cards import Card
 from skltransfer.errors import DeviceError, ModelError, ModelWarning, ProbeError
 from skltransfer.stream._prepare import PREPARERS, Plan
 
@@ -44,34 +45,46 @@ def open_backbone(plan: Plan, like: npt.NDArray[Any] | None = None) -> runtime.S
 
 def _open(plan: Plan, like: npt.NDArray[Any] | None) -> runtime.Session:
     """Open and probe; a batch size frozen at export is freed if that is sound, kept if it is not."""
-    path, manifest = hub.fetch(plan.card), plan.card.manifest
     preparer = PREPARERS[type(plan.recipe.input)](plan)
     samples = preparer.probe(like)
     tolerance, first = TOLERANCE[plan.device.kind], preparer.first(samples)
-    model = graph.load(path, manifest)
-    operators = {node.op_type for node in model.graph.node}
-    frozen = graph.read(model).frozen_batch
     try:
-        session = runtime.Session(_build(model, plan.recipe, free_batch=True), plan.device)
+        session = _session(plan, batch=None)
         dependent = probe(session, samples, first, tolerance)
     except (ModelError, DeviceError):
-        if frozen is None:
+        if graph.read(_load(plan)).frozen_batch is None:
             raise
         dependent = "its batch size was frozen when it was exported, and cannot be freed"
-    if dependent and frozen is not None:
-        session = runtime.Session(
-            _build(graph.load(path, manifest), plan.recipe, free_batch=False), plan.device, batch=frozen
-        )
+    if not dependent:
+        return session
+    model = _load(plan)
+    if (frozen := graph.read(model).frozen_batch) is not None:
+        session = _session(plan, batch=frozen)
         dependent = probe(session, samples, first, tolerance)
     if dependent:
-        _warn_dependent(plan.card, dependent, operators)
+        _warn_dependent(plan.card, dependent, {node.op_type for node in model.graph.node})
         session.fix_batch(session.batch or 1, most=1)
     return session
 
 
-def _build(model: Any, recipe: Recipe, *, free_batch: bool) -> bytes:
-    return graph.build(
-        model,
+def _load(plan: Plan) -> Any:
+    return graph.load(hub.fetch(plan.card), plan.card.manifest)
+
+
+def _session(plan: Plan, batch: int | None) -> runtime.Session:
+    """Open a plan's graph, its batch axis free or of that length.
+
+    It is opened from a file: of bytes ONNX Runtime would keep a copy, as large as all weights, for as long as it lives.
+    """
+    with hub.scratch(_built(plan, free_batch=batch is None)) as file:
+        return runtime.Session(file, plan.device, batch=batch)
+
+
+def _built(plan: Plan, *, free_batch: bool) -> Iterator[bytes]:
+    """Load and build; the graph is let go as soon as its pieces are taken, before a session makes its own copies."""
+    recipe = plan.recipe
+    model = graph.build(
+        _load(plan),
         recipe.input,
         recipe.layers,
         pool=recipe.pool,
@@ -79,6 +92,7 @@ def _build(model: Any, recipe: Recipe, *, free_batch: bool) -> bytes:
         precision=recipe.precision,
         free_batch=free_batch,
     )
+    yield from graph.pieces(model)
 
 
 def _warn_dependent(card: Card, how: str, operators: set[str]) -> None:

@@ -142,7 +142,7 @@ class _Arrays(_Plain):
 class _Texts(_Plain):
     """Texts: batches are made of similar lengths, and what truncation loses is counted."""
 
-    batches: ClassVar = {"together": 1024, "apart": 16384}
+    batches: ClassVar = {"together": 512, "apart": 16384}
     bulk: ClassVar = True
     by_length: ClassVar = True
     read = staticmethod(texts.read)
