@@ -12,7 +12,7 @@ from skltransfer import catalog, images, load_card, runtime, stream
 from skltransfer.cache import MemoryCache
 from skltransfer.cards import ImageSpec
 from skltransfer.errors import ModelError, ModelWarning, ProbeError, SampleError, Unreadable
-from skltransfer.stream import _line
+from skltransfer.stream import _embed, _line
 from tests import graphs
 from tests.graphs import expected, mates, means, pictures, save, save_images, save_numbers
 
@@ -92,7 +92,7 @@ def test_order_is_kept_when_samples_take_different_times(form, plan, replace, st
 @pytest.mark.parametrize("width", [None, 4])
 @pytest.mark.parametrize("room", [1, 7, 99, 100, 101])
 def test_generator_is_taken_whatever_is_known_of_it(form, plan, monkeypatch, count, width, room):
-    monkeypatch.setattr(_line, "FIRST_ROOM", room)
+    monkeypatch.setattr(_embed, "FIRST_ROOM", room)
     rows = stream.embed(iter(PICTURES), plan, count=count, width=width, workers=2).rows
     np.testing.assert_allclose(rows, ROWS, rtol=1e-5)
     assert rows.flags.c_contiguous
@@ -121,7 +121,7 @@ def test_samples_are_drawn_lazily_and_a_bounded_number_ahead(form, plan, replace
     line = form(plan, 2, 4)
     line.close()
     assert finished == 1000
-    assert ahead <= (line.ahead + 2) * _line.CHUNK + (line.in_flight + 1) * line.batch
+    assert ahead <= (line.ahead + 2) * _embed.CHUNK + (line.in_flight + 1) * line.batch
 
 
 def test_batches_in_flight_are_bounded(form, plan, monkeypatch):
@@ -134,7 +134,7 @@ def test_batches_in_flight_are_bounded(form, plan, monkeypatch):
 
     monkeypatch.setattr(form, "submit", count)
     with form(plan, 3, 2) as line:
-        run = _line._Run(line, None, _line._Rows(100, 4), False, None)
+        run = _embed._Run(line, None, _embed._Rows(100, 4), False, None)
         run.drive(PICTURES)
     assert 1 < most <= line.in_flight
 

@@ -453,7 +453,7 @@ def test_order_is_restored(batch_size, cache, embedder):
 
 def test_order_is_restored_over_several_windows_of_the_line(embedder, monkeypatch, runs):
     monkeypatch.setattr("skltransfer.stream._line.WINDOW", 64)
-    monkeypatch.setattr("skltransfer.stream._line.AHEAD_PART", 5)
+    monkeypatch.setattr("skltransfer.stream._embed.AHEAD_PART", 5)
     np.testing.assert_allclose(embedder.set_params(cache=None).transform(iter(MIXED)), expected(MIXED), rtol=1e-5)
     assert max(n * length for n, length in runs) <= 1024
 

@@ -3,7 +3,8 @@
 The room is the only one that starts threads of our own. It knows no estimator.
 """
 
-from skltransfer.stream._line import LINES, Embedded, embed
+from skltransfer.stream._embed import Embedded, embed
+from skltransfer.stream._line import LINES
 from skltransfer.stream._open import open_backbone
 from skltransfer.stream._prepare import PREPARERS, Plan
 
