@@ -13,13 +13,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import platform
 import sqlite3
 import sys
 import threading
 import time
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -37,18 +38,26 @@ MEMORY_BYTES = 256 * 2**20
 DISK_BYTES = 10 * 2**30
 #: What Python needs per row besides the numbers.
 OVERHEAD = 256
+#: Seconds after which a claim no longer counts; in a folder, unless its owner has put a row meanwhile.
+LEASE = 30.0
 #: SQLite takes at most 32,766 values in one statement.
 KEYS_PER_QUERY = 1000
 
 
 class Cache(Protocol):
-    """Where rows are kept. Both methods may be called by any thread."""
+    """Where rows are kept, and who computes which. Every method may be called by any thread."""
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
         """Give the rows that are known."""
 
     def put(self, rows: Mapping[bytes, Row]) -> None:
-        """Keep rows, if they can be kept."""
+        """Keep rows, if they can be kept, and end their claims."""
+
+    def claim(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Give those of the keys whose rows the caller is to compute; the others are being computed."""
+
+    def release(self, keys: Collection[bytes]) -> None:
+        """End claims whose rows will not come."""
 
 
 class MemoryCache:
@@ -64,6 +73,7 @@ class MemoryCache:
         self.limit = limit
         self.bytes = 0
         self._rows: OrderedDict[bytes, Row] = OrderedDict()
+        self._claims: dict[bytes, float] = {}
         self._lock = threading.Lock()
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
@@ -75,8 +85,9 @@ class MemoryCache:
             return known
 
     def put(self, rows: Mapping[bytes, Row]) -> None:
-        """Keep copies of rows."""
+        """Keep copies of rows, and end their claims."""
         with self._lock:
+            self._end_claims(rows)
             for key, row in rows.items():
                 if key not in self._rows:
                     self._rows[key] = row.copy()
@@ -84,6 +95,27 @@ class MemoryCache:
             while self.bytes > self.limit:
                 _, row = self._rows.popitem(last=False)
                 self.bytes -= row.nbytes + OVERHEAD
+
+    def claim(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Give those of the keys that no other thread is computing."""
+        with self._lock:
+            now = time.monotonic()
+            free = {key for key in keys if self._claims.get(key, now) <= now}
+            self._claims.update(dict.fromkeys(free, now + LEASE))
+            return free
+
+    def release(self, keys: Collection[bytes]) -> None:
+        """End claims whose rows will not come."""
+        with self._lock:
+            self._end_claims(keys)
+
+    def _end_claims(self, keys: Iterable[bytes]) -> None:
+        for key in keys:
+            self._claims.pop(key, None)
+
+    def forget_threads(self) -> None:
+        """In a child after a fork: other threads of the parent are not there to give back locks and claims."""
+        self._lock, self._claims = threading.Lock(), {}
 
     def clear(self) -> None:
         """Forget every row."""
@@ -119,6 +151,7 @@ class DiskCache:
             _write_ahead(self._db)
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute("CREATE TABLE IF NOT EXISTS rows (id INTEGER PRIMARY KEY, key BLOB UNIQUE, record BLOB)")
+            self._db.execute("CREATE TABLE IF NOT EXISTS claims (key BLOB UNIQUE, owner TEXT, until REAL)")
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
         """Give the rows that are known and whose checksum holds."""
@@ -133,20 +166,52 @@ class DiskCache:
         return known
 
     def put(self, rows: Mapping[bytes, Row]) -> None:
-        """Keep rows: all of them or, if the process dies half-way, none."""
-        with self._lock, _Tolerant(self):
-            if self._db is None or not rows:
-                return
-            records = [(key, encode(key, row)) for key, row in rows.items()]
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                self._db.executemany("INSERT OR REPLACE INTO rows (key, record) VALUES (?, ?)", records)
-                self._shrink()
-                self._db.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):  # where SQLite has rolled back by itself
-                    self._db.execute("ROLLBACK")
-                raise
+        """Keep rows, and end their claims: all of them or, if the process dies half-way, none."""
+        if not rows:
+            return
+        records = [(key, encode(key, row)) for key, row in rows.items()]
+        with self._lock, _Tolerant(self), self._transaction() as db:
+            db.executemany("INSERT OR REPLACE INTO rows (key, record) VALUES (?, ?)", records)
+            db.executemany("DELETE FROM claims WHERE key = ?", [(key,) for key in rows])
+            db.execute("UPDATE claims SET until = ? WHERE owner = ?", (time.time() + LEASE, _owner()))
+            self._shrink()
+
+    def claim(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Give those of the keys that no other thread or process is computing."""
+        with self._lock, _Tolerant(self), self._transaction() as db:
+            self._drop_dead_claims(db)
+            insert = "INSERT OR IGNORE INTO claims (key, owner, until) VALUES (?, ?, ?)"
+            until, owner = time.time() + LEASE, _owner()
+            return {key for key in keys if db.execute(insert, (key, owner, until)).rowcount}
+        return set(keys)  # a cache that cannot be used keeps nobody waiting
+
+    def release(self, keys: Collection[bytes]) -> None:
+        """End claims whose rows will not come."""
+        if keys:
+            with self._lock, _Tolerant(self), self._transaction() as db:
+                db.executemany("DELETE FROM claims WHERE key = ?", [(key,) for key in keys])
+
+    @staticmethod
+    def _drop_dead_claims(db: sqlite3.Connection) -> None:
+        """Drop the claims of processes that ended without a word, or have said nothing for too long."""
+        owners = [owner for (owner,) in db.execute("SELECT DISTINCT owner FROM claims")]
+        dead = [(owner,) for owner in owners if _is_dead(owner)]
+        db.executemany("DELETE FROM claims WHERE owner = ?", dead)
+        db.execute("DELETE FROM claims WHERE until < ?", (time.time(),))
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Do all or nothing."""
+        if self._db is None:
+            raise sqlite3.OperationalError("it could not be opened")
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._db
+            self._db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):  # where SQLite has rolled back by itself
+                self._db.execute("ROLLBACK")
+            raise
 
     def _shrink(self) -> None:
         """Drop the oldest tenth for as long as the file is larger than its limit."""
@@ -178,6 +243,25 @@ def _write_ahead(db: sqlite3.Connection, patience: float = 30.0) -> None:
             if err.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                 raise
             time.sleep(0.01)
+
+
+def _owner() -> str:
+    """Name this process among those that share a folder."""
+    return f"{platform.node()} {os.getpid()}"
+
+
+def _is_dead(owner: str) -> bool:
+    """Tell whether a process that ran on this machine has ended; what cannot be known is left to its lease."""
+    host, _, process = owner.rpartition(" ")
+    if os.name != "posix" or host != platform.node():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 class _Tolerant:
@@ -259,8 +343,9 @@ def open_cache(where: str | os.PathLike[str] | bool | None) -> Cache | None:
 def _forget_after_fork() -> None:
     """In a child: rows in memory stay, connections and locks are made anew (SQLite forbids sharing them)."""
     global _disks, _lock
-    _inherited.append((_disks, _lock, memory._lock))
-    _disks, _lock, memory._lock = {}, threading.Lock(), threading.Lock()
+    _inherited.append((_disks, _lock))
+    _disks, _lock = {}, threading.Lock()
+    memory.forget_threads()
 
 
 if hasattr(os, "register_at_fork"):

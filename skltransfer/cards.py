@@ -378,7 +378,8 @@ class Recipe:
     layers : tuple of str
         Tensors whose pooled values stand side by side in a row.
     pool : str
-        One of `POOLS`, except ``"auto"``; ``""`` where every layer is a row already.
+        One of `POOLS`, except ``"auto"``; ``""`` where every layer is a row already; ``"shared"`` for several side by
+        side, see `graph.shared_pools`.
     normalize : bool
         Whether rows are scaled to unit L2 norm.
     precision : str

@@ -257,6 +257,49 @@ def plan(
     return stream.Plan(card, recipe, device), None if None in widths else sum(w for w in widths if w is not None)
 
 
+#: Layers beyond which a card's list is taken for a list of everything, not for a choice worth computing at once.
+MOST_SHARED = 24
+
+
+def shared(plan: stream.Plan) -> stream.Plan | None:
+    """Widen a plan to what other candidates of a search may want of the same run.
+
+    Parameters
+    ----------
+    plan : stream.Plan
+        From `plan`.
+
+    Returns
+    -------
+    stream.Plan or None
+        Its rows hold every layer the card lists (if it lists up to `MOST_SHARED`), in the poolings of
+        `graph.shared_pools`, and its view is what was asked for. None if there is no such plan, or nothing to share.
+    """
+    card, recipe = plan.card, plan.recipe
+    listed = card.layers_table if len(card.layers_table) <= MOST_SHARED else {}
+    layers = tuple(listed) if set(recipe.layers) <= listed.keys() else tuple(dict.fromkeys(recipe.layers))
+    parts = _parts(dict(zip(layers, _shapes(card, layers), strict=True)), recipe)
+    wanted = [parts.get((name, recipe.pool)) or parts.get((name, "")) for name in recipe.layers]
+    if None in wanted or len(parts) == 1 or (recipe.normalize and getattr(recipe.input, "long_text", "") == "windows"):
+        return None  # the mean of scaled windows is not the mean of windows, scaled
+    wide = dataclasses.replace(recipe, layers=layers, pool="shared", normalize=False)
+    columns = tuple(part for part in wanted if part is not None)
+    return stream.Plan(card, wide, plan.device, stream.View(columns, recipe.normalize))
+
+
+def _parts(shapes: Mapping[str, graph.Shape], recipe: Recipe) -> dict[tuple[str, str], slice]:
+    """Say which columns of a shared row hold a layer in a pooling; nothing, if the graph does not say how many."""
+    parts, start = {}, 0
+    for name, shape in shapes.items():
+        for pool in graph.shared_pools(shape):
+            width = graph.pooled_width(shape, pool, recipe.input.layout)
+            if width is None:
+                return {}
+            parts[name, pool] = slice(start, start + width)
+            start += width
+    return parts
+
+
 def _changed(card: Card, changes: Mapping[str, Any]) -> cards.InputSpec:
     """Set fields of the input, if it has them; grids of numpy hold its numbers, recipes hold Python's."""
     assert card.input is not None

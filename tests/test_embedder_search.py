@@ -2,13 +2,15 @@
 
 import sys
 
+import joblib
 import numpy as np
 import pytest
 import tqdm.auto
+from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_predict, cross_val_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
 
@@ -48,11 +50,52 @@ def test_grid_search_runs_every_sample_once(pipeline):
     assert rows_run() == [40]
 
 
-def test_grid_search_over_layer_and_pool_runs_every_sample_once_per_backbone(pipeline):
-    grid = {"embed__layer": [None, "map", "logits"], "embed__pool": ["mean", "max"]}
-    search = GridSearchCV(pipeline, grid, cv=3).fit(PICTURES, TARGET)
-    assert len(search.cv_results_["params"]) == 6
-    assert rows_run() == [40, 40, 40, 40]  # pooling changes nothing where a layer is rows already
+def test_grid_search_over_layer_pool_and_scale_runs_every_sample_once(pipeline):
+    grid = {"embed__layer": ["map", "embedding", ["map", "logits"]], "embed__pool": ["mean", "max"]}
+    search = GridSearchCV(pipeline, {**grid, "embed__normalize": [False, True]}, cv=3).fit(PICTURES, TARGET)
+    assert len(search.cv_results_["params"]) == 12
+    assert rows_run() == [40]
+
+
+def test_grid_search_that_begins_with_the_default_layer_takes_one_more_pass(pipeline):
+    pipeline.set_params(embed__layer=None)
+    GridSearchCV(pipeline, {"embed__layer": [None, "map", "embedding"]}, cv=3).fit(PICTURES, TARGET)
+    assert rows_run() == [40, 40]
+
+
+def test_grid_search_over_poolings_that_are_not_shared_takes_a_pass_each(pipeline):
+    grid = {"embed__layer": ["map"], "embed__pool": ["gem", "flatten", "max"]}
+    GridSearchCV(pipeline, grid, cv=3).fit(PICTURES, TARGET)
+    assert rows_run() == [40, 40, 40]
+
+
+def test_default_layer_runs_alone(pipeline):
+    pipeline.set_params(embed__layer=None).fit(PICTURES, TARGET)
+    assert [key for key, _ in runtime.open_sessions()] == [pipeline["embed"]._plan()[0].recipe.key]
+
+
+def test_scoring_more_samples_than_were_fitted_runs_what_was_asked_for_alone(pipeline):
+    pipeline.set_params(embed__layer="map").fit(PICTURES[:10], TARGET[:10])
+    pipeline.predict(PICTURES)
+    assert rows_run() == [10, 30]  # the ten that are known are taken out of the wider rows
+
+
+@pytest.mark.parametrize("layer", [None, "map", "embedding", ["logits", "map"]])
+@pytest.mark.parametrize("pool", ["auto", "mean", "max"])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_shared_rows_are_those_of_a_run_alone(embedder, layer, pool, normalize):
+    embedder.set_params(layer=layer, pool=pool, normalize=normalize)
+    alone = clone(embedder).set_params(cache=None).fit_transform(PICTURES)
+    PretrainedEmbedder(embedder.model, layer="map").fit_transform(PICTURES)
+    np.testing.assert_allclose(embedder.fit_transform(PICTURES), alone, rtol=1e-5, atol=1e-5)
+    assert rows_run() == [40, 40]
+
+
+def test_card_that_lists_every_tensor_shares_the_poolings_of_a_layer(pipeline, monkeypatch):
+    monkeypatch.setattr("skltransfer.catalog.MOST_SHARED", 1)
+    grid = {"embed__layer": ["map", "logits"], "embed__pool": ["mean", "max"]}
+    GridSearchCV(pipeline, grid, cv=3).fit(PICTURES, TARGET)
+    assert rows_run() == [40, 40]
 
 
 def test_nested_cross_validation_runs_every_sample_once(pipeline):
@@ -65,14 +108,37 @@ def test_cross_validation_works_in_worker_processes(pipeline):
     assert cross_val_score(pipeline, PICTURES, TARGET, cv=2, n_jobs=2).mean() == 1
 
 
-def test_grid_search_in_worker_processes_shares_a_folder(pipeline, tmp_path):
+@pytest.mark.parametrize("grid", [{"clf__var_smoothing": [1e-9, 1e-6, 1e-3]}, {"embed__layer": ["map", "logits"]}])
+def test_grid_search_in_worker_processes_runs_every_sample_once(pipeline, tmp_path, grid):
     pipeline.set_params(embed__cache=tmp_path / "rows")
-    search = GridSearchCV(
-        pipeline, {"clf__var_smoothing": [1e-9, 1e-6, 1e-3], "embed__layer": [None, "map"]}, cv=2, n_jobs=2, refit=False
-    )
-    search.fit(PICTURES, TARGET)
-    assert (search.cv_results_["mean_test_score"] == 1).all()
+    ran = Parallel(n_jobs=2)(delayed(search_and_count)(pipeline, grid, i) for i in range(2))
+    assert sum(ran) == 40
     pipeline.fit(PICTURES, TARGET)
+    assert rows_run() == []
+
+
+def search_and_count(pipeline, grid, seed: int) -> int:
+    """Search in a worker, and say what it has run."""
+    runtime.clear()
+    folds = StratifiedKFold(4, shuffle=True, random_state=seed)
+    GridSearchCV(pipeline, grid, cv=folds).fit(PICTURES, TARGET)
+    return sum(rows_run())
+
+
+@pytest.mark.parametrize("kept", ["memory", "folder"])
+def test_grid_search_in_threads_runs_every_sample_once(pipeline, tmp_path, kept):
+    pipeline.set_params(embed__cache=kept if kept == "memory" else tmp_path)
+    with joblib.parallel_config("threading"):
+        GridSearchCV(pipeline, {"clf__var_smoothing": [1e-9, 1e-6, 1e-3]}, cv=5, n_jobs=4).fit(PICTURES, TARGET)
+    assert rows_run() == [40]
+
+
+def test_second_search_with_a_folder_opens_no_backbone(pipeline, tmp_path):
+    pipeline.set_params(embed__cache=tmp_path / "rows")
+    search = GridSearchCV(pipeline, {"embed__layer": ["map", "logits", None], "embed__pool": ["mean", "max"]}, cv=3)
+    search.fit(PICTURES, TARGET)
+    runtime.clear()
+    clone(search).fit(PICTURES, TARGET)
     assert rows_run() == []
 
 

@@ -6,7 +6,7 @@ layer, pooling, normalisation - becomes nodes of one graph, so that a single run
 
 from skltransfer.graph._build import build, check_layers, filled
 from skltransfer.graph._editor import INPUT, OUTPUT
-from skltransfer.graph._pool import pooled_width
+from skltransfer.graph._pool import pooled_width, shared_pools
 from skltransfer.graph._read import Facts, Shape, load, read, scan
 from skltransfer.graph._write import pieces
 
@@ -23,4 +23,5 @@ __all__ = [
     "pooled_width",
     "read",
     "scan",
+    "shared_pools",
 ]

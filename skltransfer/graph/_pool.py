@@ -34,7 +34,26 @@ def pooled_width(shape: Shape, pool: str, layout: str) -> int | None:
         return 1
     if pool == "flatten":
         return None if None in shape else int(np.prod([n for n in shape if n is not None]))
-    return shape[0] if _channels_first(shape, layout) else shape[-1]
+    width = shape[0] if _channels_first(shape, layout) else shape[-1]
+    if pool == "shared" and width is not None:
+        return width * len(shared_pools(shape))
+    return width
+
+
+def shared_pools(shape: Shape) -> tuple[str, ...]:
+    """List the poolings a layer has side by side under ``pool="shared"``: those that cost next to nothing.
+
+    Parameters
+    ----------
+    shape : tuple of int or None
+        The layer's shape after the batch axis.
+
+    Returns
+    -------
+    tuple of str
+        A single empty one for a layer that is one row already.
+    """
+    return ("",) if len(shape) < 2 else ("mean", "max", "cls") if len(shape) == 2 else ("mean", "max")
 
 
 def _channels_first(shape: Shape, layout: str) -> bool:
@@ -124,6 +143,12 @@ def _flatten(editor: Editor, tensor: str, shape: Shape, layout: str) -> str:
     return editor.add("Flatten", tensor, axis=1)
 
 
+def _shared(editor: Editor, tensor: str, shape: Shape, layout: str) -> str:
+    """Several poolings side by side."""
+    rows = [POOLINGS[pool](editor, tensor, shape, layout) for pool in shared_pools(shape)]
+    return editor.add("Concat", *rows, axis=1)
+
+
 def _check_sequence(pool: str, shape: Shape) -> None:
     if len(shape) != 2:
         which = {"cls": "first", "last": "last"}[pool]
@@ -139,4 +164,5 @@ POOLINGS: dict[str, Callable[[Editor, str, Shape, str], str]] = {
     "last": _last,
     "gem": _gem,
     "flatten": _flatten,
+    "shared": _shared,
 }

@@ -6,6 +6,6 @@ The room is the only one that starts threads of our own. It knows no estimator.
 from skltransfer.stream._embed import Embedded, embed
 from skltransfer.stream._line import LINES
 from skltransfer.stream._open import open_backbone
-from skltransfer.stream._prepare import PREPARERS, Plan
+from skltransfer.stream._prepare import PREPARERS, Plan, View
 
-__all__ = ["LINES", "PREPARERS", "Embedded", "Plan", "embed", "open_backbone"]
+__all__ = ["LINES", "PREPARERS", "Embedded", "Plan", "View", "embed", "open_backbone"]

@@ -6,8 +6,9 @@ the batches in flight, however many samples there are.
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from itertools import islice
@@ -26,6 +27,10 @@ from skltransfer.stream._prepare import Plan
 CHUNK = 32
 #: Texts prepared by one worker at a time to be sorted.
 AHEAD_PART = 128
+#: Samples that wait for the rows of others, in memory; beyond it, those are waited for.
+MOST_DEFERRED = 128
+#: Seconds between two looks at what others have done.
+PATIENCE = 0.01
 #: Rows made room for when it is not known how many will come.
 FIRST_ROOM = 1024
 
@@ -60,6 +65,7 @@ def embed(
     workers: int = 1,
     batch_size: int | None = None,
     cache: Cache | None = None,
+    known: Plan | None = None,
     skip_bad: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Embedded:
@@ -80,6 +86,8 @@ def embed(
     cache : Cache, optional
         Rows already known are taken from it, new ones put into it, duplicates run once. Without one, samples are not
         fingerprinted at all.
+    known : Plan, optional
+        Another plan for the same rows, as a part of wider ones: taken from the cache where they are known, never run.
     skip_bad : bool
         Whether a sample that fails becomes a row of NaN rather than an error.
     progress : callable, optional
@@ -95,7 +103,7 @@ def embed(
         For the first sample that failed, after the rows finished by then are in the cache.
     """
     with LINES[plan.device.kind](plan, workers, batch_size) as line:
-        return _Run(line, cache, _Rows(count, width), skip_bad, progress).drive(samples)
+        return _Run(line, cache, known, _Rows(count, width), skip_bad, progress).drive(samples)
 
 
 class _Rows:
@@ -130,6 +138,7 @@ class _Run:
 
     line: Line
     cache: Cache | None
+    known: Plan | None
     rows: _Rows
     skip_bad: bool
     progress: Callable[[int], None] | None
@@ -140,9 +149,24 @@ class _Run:
     running: set[Future[Batch]] = field(default_factory=set)
     #: Key to the indices that wait for its row: what comes twice is run once.
     awaited: dict[bytes, list[int]] = field(default_factory=dict)
+    #: Keys of the items that are ours to run, and the items that others run.
+    claimed: set[bytes] = field(default_factory=set)
+    deferred: list[Item] = field(default_factory=list)
 
     def drive(self, samples: Iterable[Any]) -> Embedded:
         """Move every sample through the line."""
+        try:
+            self._read(samples)
+            self._line_up([], last=True)
+            self._wait_for_others(most=0)
+            while self.running:
+                self._collect()
+        finally:
+            self._release(self.claimed)
+        return self._result()
+
+    def _read(self, samples: Iterable[Any]) -> None:
+        """Read the samples, as far as there is room for them, and line up what is not known."""
         reading: deque[Future[Batch]] = deque()
         for chunk in self._chunks(samples):
             if self.cache is None:
@@ -151,18 +175,17 @@ class _Run:
                 reading.append(self.line.read(chunk))
                 if len(reading) > self.line.ahead:
                     self._look_up(reading.popleft().result())
-            if self.failures and not self.skip_bad:
+            if self._has_failed():
                 break
         while reading:
             self._look_up(reading.popleft().result())
-        self._line_up([], last=True)
-        while self.running:
-            self._collect()
-        return self._result()
+
+    def _has_failed(self) -> bool:
+        return bool(self.failures) and not self.skip_bad
 
     def _result(self) -> Embedded:
         self.failures.sort()
-        if self.failures and not self.skip_bad:
+        if self._has_failed():
             raise SampleError(self.failures[0])
         if self.rows.width is None:
             self.rows.width = self.line.session(None).width
@@ -181,19 +204,30 @@ class _Run:
     def _look_up(self, read: Batch) -> None:
         """Take known rows out of the cache and line up the rest."""
         self._note_failures(read)
-        keyed = [(item, item.key) for item in read.items if item.key is not None]
-        known = self.cache.get([key for _, key in keyed]) if self.cache is not None else {}
-        fresh = []
-        for item, key in keyed:
-            if key in known:
-                self._place([item.index], known[key])
-            elif key in self.awaited:
-                self.awaited[key].append(item.index)
+        known, fresh = self._known(read.items), []
+        for item in read.items:
+            if item.key in known:
+                self._place([item.index], known[item.key])
+            elif item.key in self.awaited:
+                self.awaited[item.key].append(item.index)
             else:
-                self.awaited[key] = [item.index]
+                self.awaited[item.key] = [item.index]
                 fresh.append(item)
         self._report()
         self._line_up(fresh)
+        self._wait_for_others(most=MOST_DEFERRED)
+
+    def _known(self, items: list[Item]) -> dict[bytes, runtime.Rows]:
+        """Give the rows the cache has, by themselves or as a part of wider ones."""
+        if self.cache is None:
+            return {}
+        plan = self.line.plan
+        rows = {key: plan.take(row) for key, row in self.cache.get([item.key for item in items]).items()}
+        if self.known is not None:
+            recipes = plan.recipe.key.encode(), self.known.recipe.key.encode()
+            wider = {item.key.removesuffix(recipes[0]) + recipes[1]: item.key for item in items if item.key not in rows}
+            rows |= {wider[key]: self.known.take(row) for key, row in self.cache.get([*wider]).items()}
+        return rows
 
     def _line_up(self, items: list[Item], *, last: bool = False) -> None:
         """Hand full batches to the line, and wait when enough are in flight."""
@@ -203,17 +237,58 @@ class _Run:
             for batch in self._cut(window):
                 while len(self.running) >= self.line.in_flight:
                     self._collect()
-                self.running.add(self.line.submit(batch))
+                if mine := self._claim(batch):
+                    self.running.add(self.line.submit(mine))
+
+    def _claim(self, items: list[Item]) -> list[Item]:
+        """Give the items that are ours to run; others run the rest, or have run it since it was looked up."""
+        if self.cache is None:
+            return items
+        free = self.cache.claim([item.key for item in items])
+        self.claimed |= free
+        mine = [item for item in items if item.key in free]
+        self.deferred += [item for item in items if item.key not in free]
+        return self._place_known(mine)
+
+    def _place_known(self, items: list[Item]) -> list[Item]:
+        """Put known rows in place and give the items whose rows are not known."""
+        known = self._known(items)
+        self._release(known.keys() & self.claimed)
+        for item in items:
+            if item.key in known:
+                self._place(self._indices(item), known[item.key])
+        return [item for item in items if item.key not in known]
+
+    def _wait_for_others(self, most: int) -> None:
+        """Take the rows that others have run meanwhile, until no more than so many are missing.
+
+        Our own claims are on batches that run, so two that wait for each other go on. What others gave up is claimed.
+        """
+        while len(self.deferred) > most and not self._has_failed():
+            if self.running:
+                self._collect()
+            else:
+                time.sleep(PATIENCE)
+            left, self.deferred = self._place_known(self.deferred), []
+            self._report()
+            self._line_up(left, last=True)
+
+    def _release(self, keys: Set[bytes]) -> None:
+        if self.cache is not None and keys:
+            self.cache.release(keys)
+            self.claimed -= keys
 
     def _cut(self, window: list[Item]) -> list[list[Item]]:
         """Cut a window into batches; where lengths differ, it is prepared first, so that similar ones come together."""
         if not self.line.preparer.by_length:
             return [window]
-        parts = [self.line.prepare(window[i : i + AHEAD_PART]) for i in range(0, len(window), AHEAD_PART)]
-        prepared = [part.result() for part in parts]
-        for part in prepared:
+        items = [item for item in window if item.pieces]  # others were to run them, and did not
+        fresh = [item for item in window if not item.pieces]
+        parts = [self.line.prepare(fresh[i : i + AHEAD_PART]) for i in range(0, len(fresh), AHEAD_PART)]
+        for part in [part.result() for part in parts]:
             self._note_failures(part)
-        items = sorted((item for part in prepared for item in part.items), key=_length, reverse=True)
+            items += part.items
+        items.sort(key=_length, reverse=True)
         return _within(items, self.line.batch, counted=self.line.counted)
 
     def _collect(self) -> None:
@@ -225,9 +300,10 @@ class _Run:
             if batch.rows is None:
                 continue
             if self.cache is not None:
-                self.cache.put({item.key: row for item, row in zip(batch.items, batch.rows, strict=True) if item.key})
+                self.cache.put({item.key: row for item, row in zip(batch.items, batch.rows, strict=True)})
+                self.claimed.difference_update(item.key for item in batch.items)
             for item, row in zip(batch.items, batch.rows, strict=True):
-                self._place(self._indices(item), row)
+                self._place(self._indices(item), self.line.plan.take(row))
         self._report()
 
     def _report(self) -> None:
@@ -235,7 +311,7 @@ class _Run:
             self.progress(self.finished)
 
     def _indices(self, item: Item) -> list[int]:
-        return self.awaited.pop(item.key, [item.index]) if item.key is not None else [item.index]
+        return self.awaited.pop(item.key, [item.index])
 
     def _place(self, indices: list[int], row: runtime.Rows) -> None:
         for index in indices:
@@ -243,6 +319,7 @@ class _Run:
         self.finished += len(indices)
 
     def _note_failures(self, batch: Batch) -> None:
+        self._release({item.key for item, _ in batch.failed} & self.claimed)
         for item, reason in batch.failed:
             indices = self._indices(item)
             path = self.line.preparer.path(item.sample)

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from skltransfer import runtime
 from skltransfer.errors import ModelError, SklTransferError, Unreadable
 from skltransfer.stream._open import open_backbone
-from skltransfer.stream._prepare import PREPARERS, Piece, Plan
+from skltransfer.stream._prepare import PREPARERS, Piece, Plan, scaled
 
 #: Samples one worker prepares at a time where preparing and running are apart.
 PART = 8
@@ -37,7 +37,8 @@ class Item:
     index: int
     sample: Any
     source: Any = None
-    key: bytes | None = None
+    #: Empty where nothing is cached.
+    key: bytes = b""
     pieces: list[Piece] = field(default_factory=list)
 
 
@@ -178,10 +179,8 @@ class Line(ABC):
     def _means(self, rows: runtime.Rows, counts: list[int]) -> runtime.Rows:
         """Average the rows of each item's pieces."""
         starts = np.cumsum([0, *counts[:-1]])
-        means = np.add.reduceat(rows, starts, axis=0) / np.array(counts, np.float32)[:, None]
-        if self.plan.recipe.normalize:
-            means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-        return means.astype(np.float32, copy=False)
+        means = (np.add.reduceat(rows, starts, axis=0) / np.array(counts, np.float32)[:, None]).astype(np.float32)
+        return scaled(means) if self.plan.recipe.normalize else means
 
 
 class _Together(Line):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -17,6 +18,33 @@ from skltransfer.errors import CardError
 Piece = npt.NDArray[Any]
 
 
+@dataclass(frozen=True)
+class View:
+    """The part of a wider row that is wanted.
+
+    Parameters
+    ----------
+    columns : tuple of slice
+        Columns of the wider row, to be put side by side.
+    normalize : bool
+        Whether to scale the result to unit L2 norm.
+    """
+
+    columns: tuple[slice, ...]
+    normalize: bool
+
+    def take(self, row: runtime.Rows) -> runtime.Rows:
+        """Take the part out of a row."""
+        part = np.concatenate([row[columns] for columns in self.columns])
+        return scaled(part) if self.normalize else part
+
+
+def scaled(rows: runtime.Rows) -> runtime.Rows:
+    """Scale a row, or each of several, to unit L2 norm."""
+    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.asarray(rows / np.maximum(norms, np.finfo(np.float32).tiny), np.float32)
+
+
 class Plan(NamedTuple):
     """What to run, and where.
 
@@ -28,11 +56,18 @@ class Plan(NamedTuple):
         What is made of it.
     device : runtime.Device
         Where it runs.
+    view : View or None
+        What is wanted of the rows it gives; None: all of them.
     """
 
     card: Card
     recipe: Recipe
     device: runtime.Device
+    view: View | None = None
+
+    def take(self, row: runtime.Rows) -> runtime.Rows:
+        """Take what is wanted out of a row."""
+        return row if self.view is None else self.view.take(row)
 
 
 class Preparer(Protocol):

@@ -1,0 +1,96 @@
+"""
+What a search costs in passes of the backbone
+=============================================
+
+Cross-validation transforms the same samples again and again: once per candidate and fold. A backbone is the slow part
+of a pipeline, so the number of rows that go through it is what a search costs. Here they are counted, at ONNX Runtime's
+session: without a cache, with scikit-learn's ``Pipeline(memory=)``, and with the cache of `PretrainedEmbedder`, which
+is on by default and keeps one row per sample and backbone.
+
+The figure at the end needs matplotlib: ``pip install 'skltransfer[plot]'``.
+"""
+
+# %%
+# Three pipelines
+# ---------------
+
+import tempfile
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.pipeline import Pipeline
+
+from skltransfer import PretrainedEmbedder, runtime
+from skltransfer.datasets import load_emoji
+
+images, y = load_emoji(return_X_y=True)
+some = np.random.default_rng(0).permutation(len(images))[:120]
+images, y = [images[i] for i in some], y[some]
+
+
+def pipeline(cache, memory=None):
+    return Pipeline(
+        [("embed", PretrainedEmbedder(cache=cache)), ("clf", LogisticRegression(max_iter=200))], memory=memory
+    )
+
+
+folder = tempfile.TemporaryDirectory()
+pipelines = {
+    "no cache": pipeline(None),
+    "Pipeline(memory=)": pipeline(None, folder.name),
+    "skltransfer": pipeline("memory"),
+}
+
+# %%
+# Four ways to select a model
+# ---------------------------
+
+C = {"clf__C": [0.01, 0.1, 1, 10]}
+layers = {"embed__layer": ["block_2", "block_3", "block_4", "block_5"], "embed__pool": ["mean", "max"]}
+searches = {
+    "cross_validate, 5 folds": lambda pipe: cross_validate(pipe, images, y, cv=5),
+    "search of 4 x 5 folds": lambda pipe: GridSearchCV(pipe, C, cv=5).fit(images, y),
+    "over 4 layers x 2 poolings": lambda pipe: GridSearchCV(pipe, layers, cv=5).fit(images, y),
+    "nested, 5 x (4 x 5)": lambda pipe: cross_validate(GridSearchCV(pipe, C, cv=5), images, y, cv=5),
+}
+
+# %%
+# Rows that went through the backbone
+# -----------------------------------
+# A pass is as many rows as there are images. Sessions belong to the process; `runtime.open_sessions` lists them with
+# the rows they have run, and `runtime.clear` lets go of them. The rows in memory are forgotten between the searches, so
+# that each begins cold.
+
+from skltransfer.cache import memory
+
+
+def passes(search, pipe):
+    runtime.clear()
+    memory.clear()
+    search(pipe)
+    return sum(session.rows_run for session in runtime.open_sessions().values()) / len(images)
+
+
+counted = {name: [passes(search, pipe) for search in searches.values()] for name, pipe in pipelines.items()}
+folder.cleanup()
+print(f"{'':28}" + "".join(f"{name:>20}" for name in pipelines))
+for i, search in enumerate(searches):
+    print(f"{search:28}" + "".join(f"{counted[name][i]:20.1f}" for name in pipelines))
+
+# %%
+# The figure
+# ----------
+
+import matplotlib.pyplot as plt
+
+figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+places = np.arange(len(searches))
+for i, (name, colour) in enumerate(zip(pipelines, ("#c2571a", "#8d8d96", "#1f5fbf"), strict=True)):
+    bars = axes.barh(places + 0.27 * (i - 1), counted[name], 0.25, label=name, color=colour)
+    axes.bar_label(bars, fmt="{:.0f}", padding=3)
+axes.set_yticks(places, searches)
+axes.invert_yaxis()
+axes.set(title="Passes of the backbone", xscale="log", xlim=(0.8, 200))
+axes.legend(frameon=False)
+plt.show()
