@@ -16,6 +16,7 @@ The figure at the end needs matplotlib: ``pip install 'skltransfer[plot]'``.
 
 import tempfile
 
+import joblib
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_validate
@@ -25,7 +26,7 @@ from skltransfer import PretrainedEmbedder, runtime
 from skltransfer.datasets import load_emoji
 
 images, y = load_emoji(return_X_y=True)
-some = np.random.default_rng(0).permutation(len(images))[:120]
+some = np.random.default_rng(0).permutation(len(images))[:80]
 images, y = [images[i] for i in some], y[some]
 
 
@@ -36,9 +37,10 @@ def pipeline(cache, memory=None):
 
 
 folder = tempfile.TemporaryDirectory()
+store = joblib.Memory(folder.name, verbose=0)
 pipelines = {
     "no cache": pipeline(None),
-    "Pipeline(memory=)": pipeline(None, folder.name),
+    "Pipeline(memory=)": pipeline(None, store),
     "skltransfer": pipeline("memory"),
 }
 
@@ -59,8 +61,8 @@ searches = {
 # Rows that went through the backbone
 # -----------------------------------
 # A pass is as many rows as there are images. Sessions belong to the process; `runtime.open_sessions` lists them with
-# the rows they have run, and `runtime.clear` lets go of them. The rows in memory are forgotten between the searches, so
-# that each begins cold.
+# the rows they have run, and `runtime.clear` lets go of them. What was kept is forgotten between the searches, so that
+# each begins cold.
 
 from skltransfer.cache import memory
 
@@ -68,6 +70,7 @@ from skltransfer.cache import memory
 def passes(search, pipe):
     runtime.clear()
     memory.clear()
+    store.clear(warn=False)
     search(pipe)
     return sum(session.rows_run for session in runtime.open_sessions().values()) / len(images)
 

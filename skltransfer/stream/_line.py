@@ -94,9 +94,12 @@ class Line(ABC):
         """Start to prepare and run items."""
 
     def _read_and_fingerprint(self, item: Item) -> None:
-        item.source = self.preparer.read(item.sample)
-        item.key = item.source.digest() + self.plan.recipe.key.encode()
-        item.sample = item.source.path
+        digest = self.preparer.glance(item.sample)
+        if digest is None:
+            item.source = self.preparer.read(item.sample)
+            digest = item.source.digest()
+            item.sample = item.source.path
+        item.key = digest + self.plan.recipe.key.encode()
 
     def prepare(self, items: list[Item]) -> Future[Batch]:
         """Start to prepare items without running them."""
@@ -122,7 +125,12 @@ class Line(ABC):
         return Batch(items, []) if self.preparer.by_length else self._prepared(items)
 
     def _read(self, item: Item) -> None:
-        item.source = item.source or self.preparer.read(item.sample)
+        """Read an item that is not yet; if it was only glanced at, see that it is still what its key says."""
+        if item.source is not None:
+            return
+        item.source = self.preparer.read(item.sample)
+        if item.key and not item.key.startswith(item.source.digest()):
+            raise Unreadable("changed while it was being embedded; run again")
 
     def _prepare(self, item: Item) -> None:
         self._read(item)

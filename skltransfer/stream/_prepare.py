@@ -87,6 +87,9 @@ class Preparer(Protocol):
     def batch(self, form: str) -> int:
         """Give the size of a batch in a form of the line: samples, or tokens where lengths differ."""
 
+    def glance(self, sample: Any) -> bytes | None:
+        """Give the digest of a sample that was read before and has not changed; None if it has to be read."""
+
     def read(self, sample: Any) -> Any:
         """Read a sample; what comes back has ``digest()`` and ``path``."""
 
@@ -125,6 +128,9 @@ class _Plain:
     def batch(self, form: str) -> int:
         return self.batches[form]
 
+    def glance(self, sample: Any) -> bytes | None:
+        return None
+
     def collate(self, pieces: Sequence[Piece]) -> npt.NDArray[Any]:
         return np.stack(pieces)
 
@@ -148,6 +154,7 @@ class _Images(_Plain):
     #: Images of a batch however small the input: originals of any size wait for it in memory.
     most: ClassVar = {"together": 16, "apart": 256}
     read = staticmethod(images.read)
+    glance = staticmethod(images.glance)
     path = staticmethod(images.path_of)
 
     def batch(self, form: str) -> int:
