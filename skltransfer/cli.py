@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skltransfer import __version__, cards, catalog, convert, demo, hub, report, runtime, trial
+from skltransfer import __version__, cache, cards, catalog, convert, demo, hub, report, runtime, trial
 from skltransfer.cards import Card
 from skltransfer.errors import DeviceError, MissingDependencyError, SklTransferError
 
@@ -286,6 +286,28 @@ def _convert(args: argparse.Namespace) -> int:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# cache
+
+
+def _cache_info(args: argparse.Namespace) -> int:
+    found = cache.info(args.folder)
+    print(f"{args.folder}: {found.rows:,} rows, {found.bytes / 2**20:.1f} of at most {found.limit / 2**20:,.0f} MB")
+    print(report.table((f"{rows:,}", f"rows of recipe {key}") for key, rows in found.recipes.items()))
+    return 0
+
+
+def _cache_verify(args: argparse.Namespace) -> int:
+    found = cache.verify(args.folder)
+    print(f"{args.folder}: {found.whole:,} rows are whole, {found.broken:,} were not and have been dropped")
+    return int(found.broken > 0)
+
+
+def _cache_clear(args: argparse.Namespace) -> int:
+    print(f"{args.folder}: {cache.clear(args.folder) / 2**20:.1f} MB freed")
+    return 0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Arguments
 
 
@@ -309,6 +331,10 @@ def _output(text: str) -> Path:
     if path.is_dir() or not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is not a file in a folder that exists; make it with mkdir")
     return path
+
+
+def _kept_in(text: str) -> Path:
+    return Path(text) if text else cache.user_folder()
 
 
 def _graph(text: str) -> Path:
@@ -406,6 +432,14 @@ COMMANDS = (
     Command("doctor", "say which device runs here and, if a GPU does not, why", _doctor, DOCTOR),
     Command("convert", "make a card folder of another library's model, if the two agree", _convert, CONVERT),
 )
+FOLDER = Flag(
+    "folder", {"nargs": "?", "type": _kept_in, "default": "", "help": "of cache=... (default: of cache=True)"}
+)
+CACHE_COMMANDS = (
+    Command("info", "how many rows it holds, of which recipes, and their size", _cache_info, (FOLDER,)),
+    Command("verify", "check every row, and drop what is damaged", _cache_verify, (FOLDER,)),
+    Command("clear", "remove all rows, and nothing else in the folder", _cache_clear, (FOLDER,)),
+)
 MODEL_COMMANDS = (
     Command("list", "the embedded models", _list),
     Command("show", "the card of a model: input, licence, source, figures", _show, (MODEL,)),
@@ -429,6 +463,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_commands(groups, COMMANDS)
     models = groups.add_parser("models", help="list, look at, describe and verify models")
     _add_commands(models.add_subparsers(required=True, metavar="COMMAND"), MODEL_COMMANDS)
+    kept = groups.add_parser("cache", help="look after the folder of rows of `cache=True` or `cache=FOLDER`")
+    _add_commands(kept.add_subparsers(required=True, metavar="COMMAND"), CACHE_COMMANDS)
     return parser
 
 

@@ -15,7 +15,8 @@
     ├── DeviceError              (RuntimeError)  the device asked for cannot run, and why
     │   └── OutOfMemoryError     (MemoryError)   not even one row fits
     ├── SampleError              (ValueError)    a sample that cannot be read
-    └── FolderError              (ValueError)    a folder that holds no labelled images
+    ├── FolderError              (ValueError)    a folder that holds no labelled images
+    └── CacheError               (ValueError)    a folder that holds no cache, or a damaged one
 
     Unreadable                                   between rooms only: why a sample failed
 
@@ -138,6 +139,10 @@ class FolderError(SklTransferError, ValueError):
 
 class Unreadable(Exception):
     """A sample that cannot be read; the text is the reason. The line turns it into a `Failure`."""
+
+
+class CacheError(SklTransferError, ValueError):
+    """A folder that holds no cache, or one that cannot be read."""
 
 
 class SklTransferWarning(UserWarning):

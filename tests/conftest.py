@@ -31,8 +31,8 @@ def clean_process():
     cache.memory.clear()
     catalog._find_in_state.cache_clear()
     trial._examine.cache_clear()
-    while cache._disks:
-        _, disk = cache._disks.popitem()
+    while cache._open._disks:
+        _, disk = cache._open._disks.popitem()
         if disk._db is not None:
             disk._db.close()
 

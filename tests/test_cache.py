@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from skltransfer import cache
-from skltransfer.cache import DiskCache, MemoryCache
+from skltransfer.cache import DiskCache, MemoryCache, _disk, _memory, _open
 from skltransfer.errors import CacheWarning
 
 ROW = np.arange(5, dtype=np.float32)
@@ -131,37 +131,37 @@ def test_memory_is_used_by_many_threads_at_once():
 
 
 def test_record_survives_the_way_there_and_back():
-    np.testing.assert_array_equal(cache.decode(key(1), cache.encode(key(1), ROW)), ROW)
+    np.testing.assert_array_equal(_disk.decode(key(1), _disk.encode(key(1), ROW)), ROW)
 
 
 @pytest.mark.parametrize("row", [ROW.astype(">f4"), np.repeat(ROW, 2)[::2], ROW[:0], ROW * np.nan])
 def test_record_holds_little_endian_numbers_whatever_the_row_was(row):
-    np.testing.assert_array_equal(cache.decode(key(1), cache.encode(key(1), row)), row)
+    np.testing.assert_array_equal(_disk.decode(key(1), _disk.encode(key(1), row)), row)
 
 
 @pytest.mark.parametrize("bit", range(8))
 def test_flipped_bit_anywhere_in_a_record_is_a_miss(bit):
-    record = cache.encode(key(1), ROW)
+    record = _disk.encode(key(1), ROW)
     wrong = []
     for place in range(len(record)):
         damaged = bytearray(record)
         damaged[place] ^= 1 << bit
-        wrong += [place] if cache.decode(key(1), bytes(damaged)) is not None else []
+        wrong += [place] if _disk.decode(key(1), bytes(damaged)) is not None else []
     assert wrong == []
 
 
 @pytest.mark.parametrize("length", [0, 3, 4, 19, 20, 21, 36, 39])
 def test_cut_record_is_a_miss(length):
-    assert cache.decode(key(1), cache.encode(key(1), ROW)[:length]) is None
+    assert _disk.decode(key(1), _disk.encode(key(1), ROW)[:length]) is None
 
 
 @pytest.mark.parametrize("record", [None, "text", 7, b"", b"SKR0" + b"\0" * 36])
 def test_record_of_another_kind_or_format_is_a_miss(record):
-    assert cache.decode(key(1), record) is None
+    assert _disk.decode(key(1), record) is None
 
 
 def test_record_of_another_key_is_a_miss():
-    assert cache.decode(key(2), cache.encode(key(1), ROW)) is None
+    assert _disk.decode(key(2), _disk.encode(key(1), ROW)) is None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def test_disk_gives_back_what_was_put_also_when_opened_again(disk, tmp_path, ope
 
 
 def test_disk_takes_more_keys_than_a_statement_may_have(disk):
-    many = rows(*range(2 * cache.KEYS_PER_QUERY + 1))
+    many = rows(*range(2 * _disk.KEYS_PER_QUERY + 1))
     disk.put(many)
     assert_equal(disk.get(list(many)), many)
 
@@ -192,7 +192,7 @@ def test_folder_is_made_for_its_owner_only(tmp_path, open_disk):
 @pytest.mark.parametrize("place", range(0, 60, 7))
 def test_damaged_record_on_disk_is_a_miss_and_is_mended(disk, place):
     disk.put(rows(1))
-    record = bytearray(cache.encode(key(1), ROW + 1))
+    record = bytearray(_disk.encode(key(1), ROW + 1))
     record[place % len(record)] ^= 1
     disk._db.execute("UPDATE rows SET record = ?", [bytes(record)])
     assert disk.get([key(1)]) == {}
@@ -358,16 +358,17 @@ def claim_and_die(folder):
 
 
 def test_claim_that_is_never_honoured_ends_with_its_lease(kept, monkeypatch):
-    monkeypatch.setattr(cache, "LEASE", -1.0)
+    monkeypatch.setattr(_memory, "LEASE", -1.0)
+    monkeypatch.setattr(_disk, "LEASE", -1.0)
     kept.claim([key(1)])
     assert kept.claim([key(1)]) == {key(1)}
 
 
 def test_claim_of_another_machine_ends_with_its_lease(disk, monkeypatch):
-    monkeypatch.setattr(cache, "_owner", lambda: "another 1")
+    monkeypatch.setattr(_disk, "_owner", lambda: "another 1")
     disk.claim([key(1)])
     assert disk.claim([key(1)]) == set()
-    monkeypatch.setattr(cache, "LEASE", -1.0)
+    monkeypatch.setattr(_disk, "LEASE", -1.0)
     disk.put(rows(2))  # whoever puts a row renews what it has claimed
     assert disk.claim([key(1)]) == {key(1)}
 
@@ -400,8 +401,8 @@ def test_true_is_the_folder_of_the_user(tmp_path, monkeypatch, where):
 
 def test_folder_of_the_user_without_an_environment(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(cache.sys, "platform", "linux")
-    assert cache.user_folder() == cache.Path.home() / ".cache" / "skltransfer"
+    monkeypatch.setattr(_open.sys, "platform", "linux")
+    assert cache.user_folder() == _open.Path.home() / ".cache" / "skltransfer"
 
 
 def test_folder_is_opened_once_by_whatever_name(tmp_path, monkeypatch):

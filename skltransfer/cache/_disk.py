@@ -1,11 +1,8 @@
-"""Embeddings already computed: sample key to row, in memory or in a folder. The only room that writes rows.
+"""Rows in a folder.
 
-A key is the fingerprint of a sample's content followed by the fingerprint of the recipe, so a row can never be stale:
-another file content, layer or model is another key. Names and times of files play no part.
-
-On disk the rows lie in one SQLite file (write-ahead log, one transaction a batch). A record carries `MAGIC`, which
-holds the format's number, its own checksum and its length; what does not fit is a miss and is computed again. To change
-the format, change `MAGIC`: old records then are misses. No pickle is ever read or written.
+They lie in one SQLite file (write-ahead log, one transaction a batch). A record carries `MAGIC`, which holds the
+format's number, its own checksum and its length; what does not fit is a miss and is computed again. To change the
+format, change `MAGIC`: old records then are misses. No pickle is ever read or written.
 """
 
 from __future__ import annotations
@@ -15,116 +12,23 @@ import hashlib
 import os
 import platform
 import sqlite3
-import sys
 import threading
 import time
 import warnings
-from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from skltransfer.cache._memory import LEASE, Row
 from skltransfer.errors import CacheWarning
-
-Row = npt.NDArray[np.float32]
 
 MAGIC = b"SKR1"
 CHECKSUM = 16
-#: Bounds: the memory cache per process, the disk cache per folder.
-MEMORY_BYTES = 256 * 2**20
+#: Bound of a folder.
 DISK_BYTES = 10 * 2**30
-#: What Python needs per row besides the numbers.
-OVERHEAD = 256
-#: Seconds after which a claim no longer counts; in a folder, unless its owner has put a row meanwhile.
-LEASE = 30.0
 #: SQLite takes at most 32,766 values in one statement.
 KEYS_PER_QUERY = 1000
-
-
-class Cache(Protocol):
-    """Where rows are kept, and who computes which. Every method may be called by any thread."""
-
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
-        """Give the rows that are known."""
-
-    def put(self, rows: Mapping[bytes, Row]) -> None:
-        """Keep rows, if they can be kept, and end their claims."""
-
-    def claim(self, keys: Sequence[bytes]) -> set[bytes]:
-        """Give those of the keys whose rows the caller is to compute; the others are being computed."""
-
-    def release(self, keys: Collection[bytes]) -> None:
-        """End claims whose rows will not come."""
-
-
-class MemoryCache:
-    """Rows in memory; beyond `limit` bytes the one unused for longest goes first.
-
-    Parameters
-    ----------
-    limit : int
-        Bytes, the overhead of Python included.
-    """
-
-    def __init__(self, limit: int = MEMORY_BYTES) -> None:
-        self.limit = limit
-        self.bytes = 0
-        self._rows: OrderedDict[bytes, Row] = OrderedDict()
-        self._claims: dict[bytes, float] = {}
-        self._lock = threading.Lock()
-
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
-        """Give the rows that are known; they must not be written to."""
-        with self._lock:
-            known = {key: self._rows[key] for key in keys if key in self._rows}
-            for key in known:
-                self._rows.move_to_end(key)
-            return known
-
-    def put(self, rows: Mapping[bytes, Row]) -> None:
-        """Keep copies of rows, and end their claims."""
-        with self._lock:
-            self._end_claims(rows)
-            for key, row in rows.items():
-                if key not in self._rows:
-                    self._rows[key] = row.copy()
-                    self.bytes += row.nbytes + OVERHEAD
-            while self.bytes > self.limit:
-                _, row = self._rows.popitem(last=False)
-                self.bytes -= row.nbytes + OVERHEAD
-
-    def claim(self, keys: Sequence[bytes]) -> set[bytes]:
-        """Give those of the keys that no other thread is computing."""
-        with self._lock:
-            now = time.monotonic()
-            free = {key for key in keys if self._claims.get(key, now) <= now}
-            self._claims.update(dict.fromkeys(free, now + LEASE))
-            return free
-
-    def release(self, keys: Collection[bytes]) -> None:
-        """End claims whose rows will not come."""
-        with self._lock:
-            self._end_claims(keys)
-
-    def _end_claims(self, keys: Iterable[bytes]) -> None:
-        for key in keys:
-            self._claims.pop(key, None)
-
-    def forget_threads(self) -> None:
-        """In a child after a fork: other threads of the parent are not there to give back locks and claims."""
-        self._lock, self._claims = threading.Lock(), {}
-
-    def clear(self) -> None:
-        """Forget every row."""
-        with self._lock:
-            self._rows.clear()
-            self.bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._rows)
 
 
 class DiskCache:
@@ -301,52 +205,3 @@ def decode(key: bytes, record: object) -> Row | None:
     if hashlib.blake2b(key + numbers, digest_size=CHECKSUM).digest() != checksum:
         return None
     return np.frombuffer(numbers, dtype="<f4")
-
-
-memory = MemoryCache()
-_disks: dict[str, DiskCache] = {}
-_lock = threading.Lock()
-_inherited: list[object] = []
-
-
-def user_folder() -> Path:
-    """Give the folder ``cache=True`` stands for: ``skltransfer`` in the user's cache folder."""
-    home = {"win32": "~/AppData/Local", "darwin": "~/Library/Caches"}.get(sys.platform, "~/.cache")
-    return Path(os.environ.get("XDG_CACHE_HOME") or home).expanduser() / "skltransfer"
-
-
-def open_cache(where: str | os.PathLike[str] | bool | None) -> Cache | None:
-    """Open what the parameter ``cache`` names.
-
-    Parameters
-    ----------
-    where : "memory", path of a folder, True or None
-        ``"memory"`` is one cache for the whole process, True the folder `user_folder`.
-
-    Returns
-    -------
-    Cache or None
-    """
-    if isinstance(where, np.bool_):
-        where = bool(where)
-    if where is None or where is False:
-        return None
-    if where == "memory":
-        return memory
-    folder = user_folder() if where is True else Path(where).expanduser().resolve()
-    with _lock:
-        if str(folder) not in _disks:
-            _disks[str(folder)] = DiskCache(folder)
-        return _disks[str(folder)]
-
-
-def _forget_after_fork() -> None:
-    """In a child: rows in memory stay, connections and locks are made anew (SQLite forbids sharing them)."""
-    global _disks, _lock
-    _inherited.append((_disks, _lock))
-    _disks, _lock = {}, threading.Lock()
-    memory.forget_threads()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
