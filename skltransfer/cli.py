@@ -432,9 +432,7 @@ COMMANDS = (
     Command("doctor", "say which device runs here and, if a GPU does not, why", _doctor, DOCTOR),
     Command("convert", "make a card folder of another library's model, if the two agree", _convert, CONVERT),
 )
-FOLDER = Flag(
-    "folder", {"nargs": "?", "type": _kept_in, "default": "", "help": "of cache=... (default: of cache=True)"}
-)
+FOLDER = Flag("folder", {"nargs": "?", "type": _kept_in, "default": "", "help": "of cache=... (that of cache=True)"})
 CACHE_COMMANDS = (
     Command("info", "how many rows it holds, of which recipes, and their size", _cache_info, (FOLDER,)),
     Command("verify", "check every row, and drop what is damaged", _cache_verify, (FOLDER,)),
