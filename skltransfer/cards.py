@@ -320,7 +320,7 @@ def _mistakes(data: Mapping[str, Any]) -> list[str]:
         return [f"{key!r} is {data[key]!r}, not a {TYPES[key].__name__}" for key in mistyped]
     known = {f.name for f in dataclasses.fields(Card)} - {"folder", "layers_table"} | {"schema", "layers"}
     wrong = [f"unknown key {key!r}" + nearest(key, known, most=1).rstrip("?") for key in data.keys() - known]
-    wrong += [f"{key!r} is missing" for key in ("name", "modality", "files") if key not in data]
+    wrong += [f"{key!r} is missing or empty" for key in ("name", "modality", "files") if not data.get(key)]
     if (modality := data.get("modality")) not in SPECS:
         wrong.append(f"modality is {modality!r}, not one of {', '.join(SPECS)}")
     elif (spec := data.get("input")) is not None:

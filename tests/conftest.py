@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from skltransfer import cache, catalog, runtime, trial
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# The same examples in every run, however slow the machine: a search for new ones is a person's to start.
+settings.register_profile("same", derandomize=True, deadline=None, database=None)
+settings.load_profile("same")
 
 
 def pytest_addoption(parser):

@@ -110,6 +110,11 @@ def test_card_without_what_it_needs_is_refused(key):
         Card.from_dict({k: v for k, v in CARD.items() if k != key})
 
 
+def test_card_without_a_name_to_it_is_refused():
+    with pytest.raises(CardError, match=r"'name' is missing or empty"):
+        Card.from_dict({**CARD, "name": ""})
+
+
 def test_image_card_without_a_size_is_refused():
     with pytest.raises(CardError, match=r"'input.size' is missing"):
         Card.from_dict(changed("input", {"resize": "squash"}))

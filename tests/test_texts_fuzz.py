@@ -35,7 +35,7 @@ CHOICES = st.fixed_dictionaries(
         "cache": st.sampled_from([None, "memory"]),
     }
 )
-fuzz = settings(max_examples=200, derandomize=True, deadline=None, database=None)
+fuzz = settings(max_examples=200)
 #: What is cut off, and what is left as NaN, is not the subject here.
 pytestmark = pytest.mark.filterwarnings("ignore::skltransfer.errors.InputWarning")
 
