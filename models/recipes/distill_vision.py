@@ -531,6 +531,52 @@ def update_average(average: nn.Module, model: nn.Module, step: int, decay: float
     torch._foreach_lerp_([a for a, _ in pairs], [m for _, m in pairs], rate)
 
 
+@torch.no_grad()
+def take_weights(student: Student, path: Path, pixels: Tensor) -> None:
+    """Give a student the weights of an exported one, so that training can go on without its checkpoint.
+
+    The export folded batch normalisation away. Each is restored as the identity on the statistics of `pixels`
+    (n, 3, height, width): evaluated, the student is the exported network, and training begins close to it.
+    """
+    weights = {
+        tensor.name.removesuffix("_float16"): torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
+        for tensor in onnx.load(path).graph.initializer
+    }
+    pairs = {"stem_conv": student.stem}
+    for number, block in enumerate(student.blocks, 1):
+        pairs |= {f"block_{number}_{part}": pair for part, pair in block.named_children()}
+    hooks = []
+    for name, pair in pairs.items():
+        if not isinstance(pair, nn.Identity):
+            pair[0].weight.copy_(weights[f"{name}_weight"])
+            pair[1].bias.copy_(weights[f"{name}_bias"])
+            hooks.append(pair[1].register_forward_pre_hook(become_identity))
+    student.eval()(pixels)
+    for hook in hooks:
+        hook.remove()
+    student.train()
+
+
+def become_identity(norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
+    """Set the statistics to those of a map, and scale and offset to undo them; the offset so far stays."""
+    norm.running_mean.copy_(inputs[0].mean((0, 2, 3)))
+    norm.running_var.copy_(inputs[0].var((0, 2, 3), unbiased=False))
+    norm.weight.copy_(torch.sqrt(norm.running_var + norm.eps))
+    norm.bias.add_(norm.running_mean)
+
+
+@torch.no_grad()
+def fit_projector(projector: nn.Linear, embeddings: Tensor, targets: Tensor) -> None:
+    """Set the projector to the ridge regression of targets (n, targets) on embeddings (n, dim)."""
+    mean, centre = embeddings.mean(0), targets.mean(0)
+    centred = embeddings - mean
+    gram = centred.T @ centred
+    gram += 1e-3 * gram.diagonal().mean() * torch.eye(len(gram))
+    matrix = torch.linalg.solve(gram, centred.T @ (targets - centre))
+    projector.weight.copy_(matrix.T)
+    projector.bias.copy_(centre - mean @ matrix)
+
+
 class ThreadTuner:
     """Choose the number of threads again and again, by trying.
 
@@ -615,13 +661,28 @@ class Run:
         temporary.replace(self.path)
 
     def resume(self) -> None:
-        """Go on from the checkpoint, if there is one."""
+        """Go on from the checkpoint, if there is one, or begin from an exported student, if one is given."""
         if not self.path.exists():
+            if self.args.start:
+                self.start_from(self.args.start)
             return
         state = torch.load(self.path, weights_only=True)
         for name in ("model", "average", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
         self.clock.progress, self.step, self.views = (state[name] for name in ("progress", "step", "views"))
+
+    @torch.no_grad()
+    def start_from(self, path: Path) -> None:
+        """Take the weights of an exported student, and a projector that fits them."""
+        size = input_size(0.0, self.args.sizes)
+        loaded = [load_views(self.cache, step, size, self.args) for step in range(32)]
+        student = self.model.student
+        take_weights(student, path, torch.cat([pixels for pixels, _ in loaded[:4]]))
+        embeddings = torch.cat([student.eval()(pixels) for pixels, _ in loaded])
+        targets = torch.cat([torch.cat(parts, 1) for _, parts in loaded])
+        fit_projector(self.model.projector, embeddings, targets)
+        self.model.train()
+        self.average.load_state_dict(self.model.state_dict())
 
     def train_step(self) -> float:
         """Take one step and return its loss."""
@@ -930,6 +991,7 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("train", help="train the student, or go on training it")
     parser.add_argument("--cache", type=Path, required=True, help="folder that prepare wrote")
     parser.add_argument("--run", type=Path, required=True, help="folder of checkpoints and pid")
+    parser.add_argument("--start", type=Path, help="exported student to begin from: FILE.onnx")
     parser.add_argument("--minutes", type=float, help="length of the run")
     parser.add_argument("--until", help="end of the run, HH:MM UTC, instead of --minutes")
     parser.add_argument("--sizes", nargs="+", default=["0:64", "0.4:80", "0.72:96"])
