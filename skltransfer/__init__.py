@@ -12,5 +12,14 @@ from skltransfer._version import __version__
 from skltransfer.cards import Card
 from skltransfer.catalog import list_models, load_card
 from skltransfer.embedder import PretrainedEmbedder
+from skltransfer.selection import compare_backbones, near_duplicate_groups
 
-__all__ = ["Card", "PretrainedEmbedder", "__version__", "list_models", "load_card"]
+__all__ = [
+    "Card",
+    "PretrainedEmbedder",
+    "__version__",
+    "compare_backbones",
+    "list_models",
+    "load_card",
+    "near_duplicate_groups",
+]

@@ -131,6 +131,57 @@ def learning_curves_and_map(result: Comparison, path: str | os.PathLike[str]) ->
         figure.savefig(path, facecolor="white")
 
 
+def score_against_cost(frame: Any, path: str | os.PathLike[str]) -> None:
+    """Draw what `selection.compare_backbones` found: the score of each backbone against the time of a sample.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        With the columns ``score``, ``score_std``, ``knn`` and ``ms_per_sample``, indexed by the names of backbones.
+    path : path
+        Ends in one of `SUFFIXES`.
+
+    Notes
+    -----
+    A dot is the mean of the folds, its bar their standard deviation, a small cross the vote of the nearest neighbours.
+    The line joins the backbones that no other beats in both score and time: the choice is among them.
+
+    Raises
+    ------
+    MissingDependencyError
+        If matplotlib is not installed.
+    """
+    style = need("matplotlib.style", extra="plot")
+    with style.context(["default", STYLE]):
+        figure = need("matplotlib.figure", extra="plot").Figure(figsize=(7.2, 4.6), dpi=DPI, layout="constrained")
+        axes = figure.subplots()
+        (colour, marker), (other, _) = LINES[:2]
+        time, score = frame["ms_per_sample"].to_numpy(), frame["score"].to_numpy()
+        best = unbeaten(time, score)
+        axes.plot(time[best], score[best], color=colour, linewidth=1, alpha=0.5, zorder=1)
+        axes.errorbar(
+            time, score, frame["score_std"], fmt=marker, color=colour, elinewidth=1, label="probe, mean and std"
+        )
+        axes.scatter(time, frame["knn"], marker="x", color=other, s=26, label="nearest neighbours, leave-one-out")
+        for name, x, y in zip(frame.index, time, score, strict=True):
+            axes.annotate(name, (x, y), (7, 5), textcoords="offset points", fontsize=8.5)
+        axes.set(xlabel="ms per sample", ylabel="score", title="What a backbone is worth, and costs")
+        axes.set_xlim(0, 1.25 * time.max())
+        axes.grid(color=GRID)
+        axes.set_axisbelow(True)
+        axes.legend(frameon=False, fontsize=8.5)
+        figure.savefig(path, facecolor="white")
+
+
+def unbeaten(cost: npt.NDArray[Any], score: npt.NDArray[Any]) -> list[int]:
+    """Give those, the cheapest first, than which no other is as cheap and better: their scores rise with the cost."""
+    chosen: list[int] = []
+    for index in np.lexsort((-score, cost)):
+        if not chosen or score[index] > score[chosen[-1]]:
+            chosen.append(int(index))
+    return chosen
+
+
 def flat_map(rows: npt.NDArray[np.float32], seed: int = 0) -> Points:
     """Lay embeddings out in the plane, neighbours beside each other: PCA, then t-SNE.
 

@@ -15,7 +15,7 @@ FLOORS = [
     ["stream", "trial"],
     ["catalog"],
     ["embedder"],
-    ["demo", "report", "convert"],
+    ["demo", "report", "convert", "selection"],
     ["cli"],
 ]
 #: What a room may import besides the standard library, numpy and the rooms below it.
@@ -27,6 +27,7 @@ LIBRARIES = {
     "datasets": {"sklearn"},
     "embedder": {"sklearn"},
     "demo": {"sklearn", "matplotlib", "PIL", "joblib", "threadpoolctl"},
+    "selection": {"sklearn", "scipy", "joblib", "threadpoolctl"},
     "report": {"sklearn", "matplotlib", "PIL", "threadpoolctl"},
 }
 NUMPY_FREE = {"errors", "cards", "hub", "cli"}
