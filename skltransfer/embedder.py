@@ -37,6 +37,8 @@ except ImportError:
         return method
 
 
+#: A test fold is at most this many times as large as the first training part: a learning curve begins with a tenth.
+FOLD = 8
 #: Steps a callback sees of one call: a bar needs no more.
 STEPS = 100
 
@@ -363,11 +365,11 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         """Tell whether other candidates may want other layers or poolings of the same samples.
 
         The first candidate cannot know of the others; that a layer or a pooling was chosen is the only sign. A call on
-        no more samples than the shared graph has run is taken for a test fold of a search that began, more for scoring.
+        few samples, beside those that the shared graph has run, is taken for a test fold of a search that began.
         """
         run = runtime.open_sessions().get((wide.recipe.key, str(wide.device)))
         chosen = self.layer is not None or self.pool != "auto"
-        return (fitting and chosen) or (run is not None and n is not None and n <= run.rows_run)
+        return (fitting and chosen) or (run is not None and n is not None and n <= FOLD * run.rows_run)
 
     @contextmanager
     def _bar(self, n: int | None) -> Iterator[Callable[[int], None]]:

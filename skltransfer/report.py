@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -131,15 +131,15 @@ def learning_curves_and_map(result: Comparison, path: str | os.PathLike[str]) ->
         figure.savefig(path, facecolor="white")
 
 
-def score_against_cost(frame: Any, path: str | os.PathLike[str]) -> None:
+def score_against_cost(frame: Any, path: str | os.PathLike[str] | BinaryIO) -> None:
     """Draw what `selection.compare_backbones` found: the score of each backbone against the time of a sample.
 
     Parameters
     ----------
     frame : pandas.DataFrame
         With the columns ``score``, ``score_std``, ``knn`` and ``ms_per_sample``, indexed by the names of backbones.
-    path : path
-        Ends in one of `SUFFIXES`.
+    path : path or binary file
+        A path ends in one of `SUFFIXES`; a file gets a PNG.
 
     Notes
     -----

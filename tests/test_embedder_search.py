@@ -10,15 +10,26 @@ import tqdm.auto
 from joblib import Parallel, delayed
 from PIL import Image
 from sklearn.base import clone
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - it adds HalvingGridSearchCV
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_predict, cross_val_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingGridSearchCV,
+    RandomizedSearchCV,
+    StratifiedKFold,
+    cross_val_predict,
+    cross_val_score,
+    learning_curve,
+    validation_curve,
+)
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
 
 from skltransfer import PretrainedEmbedder, images, load_card, runtime, stream
 from skltransfer.cards import ImageSpec
 from skltransfer.errors import MissingDependencyError, SampleError
+from skltransfer.runtime._sessions import MAX_SESSIONS
 from tests.graphs import pictures, save_images
 
 callback = pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
@@ -26,6 +37,7 @@ callback = pytest.importorskip("sklearn.callback", reason="scikit-learn has call
 #: Dark pictures are of class 0, bright ones of class 1.
 PICTURES = [picture // 2 + 127 * (i % 2) for i, picture in enumerate(pictures(40))]
 TARGET = np.arange(40) % 2
+SMOOTHING = {"clf__var_smoothing": [1e-9, 1e-6, 1e-3, 1]}
 
 
 @pytest.fixture
@@ -77,10 +89,10 @@ def test_default_layer_runs_alone(pipeline):
     assert [key for key, _ in runtime.open_sessions()] == [pipeline["embed"]._plan()[0].recipe.key]
 
 
-def test_scoring_more_samples_than_were_fitted_runs_what_was_asked_for_alone(pipeline):
-    pipeline.set_params(embed__layer="map").fit(PICTURES[:10], TARGET[:10])
+def test_scoring_many_more_samples_than_were_fitted_runs_what_was_asked_for_alone(pipeline):
+    pipeline.set_params(embed__layer="map").fit(PICTURES[:4], TARGET[:4])
     pipeline.predict(PICTURES)
-    assert rows_run() == [10, 30]  # the ten that are known are taken out of the wider rows
+    assert rows_run() == [4, 36]  # the four that are known are taken out of the wider rows
 
 
 @pytest.mark.parametrize("layer", [None, "map", "embedding", ["logits", "map"]])
@@ -155,6 +167,36 @@ def test_grid_search_over_cards_never_mixes_them_up(pipeline, embedder):
     pipeline.set_params(embed__layer=None)
     GridSearchCV(pipeline, {"embed__model": [*cards, embedder.model]}, cv=2).fit(PICTURES, TARGET)
     assert rows_run() == [40, 40]  # the first card and the path are the same backbone
+
+
+def test_grid_search_over_many_models_lets_go_of_those_used_longest_ago(pipeline, tmp_path):
+    names = [save_images(tmp_path, name=f"model{i}", std=(1 + i, 1, 1)) for i in range(MAX_SESSIONS + 2)]
+    pipeline.set_params(embed__layer=None, embed__cache=tmp_path / "rows")
+    search = GridSearchCV(pipeline, {"embed__model": names}, cv=2).fit(PICTURES, TARGET)
+    assert len(search.cv_results_["params"]) == MAX_SESSIONS + 2
+    assert rows_run() == [40] * MAX_SESSIONS
+
+
+def halving(pipeline) -> None:
+    HalvingGridSearchCV(pipeline, SMOOTHING, cv=3, min_resources=12, random_state=0).fit(PICTURES, TARGET)
+
+
+def randomized(pipeline) -> None:
+    RandomizedSearchCV(pipeline, SMOOTHING, n_iter=3, cv=3, random_state=0).fit(PICTURES, TARGET)
+
+
+def learning(pipeline) -> None:
+    learning_curve(pipeline, PICTURES, TARGET, cv=3, train_sizes=[0.2, 1.0])
+
+
+def validation(pipeline) -> None:
+    validation_curve(pipeline, PICTURES, TARGET, param_name="clf__var_smoothing", param_range=[1e-9, 1e-3], cv=3)
+
+
+@pytest.mark.parametrize("search", [halving, randomized, learning, validation])
+def test_other_searches_run_every_sample_once_too(pipeline, search):
+    search(pipeline)
+    assert rows_run() == [40]
 
 
 def test_memory_of_a_pipeline_works_beside_the_cache(pipeline, tmp_path):
