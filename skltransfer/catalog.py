@@ -68,6 +68,8 @@ def load_card(model: str | os.PathLike[str] | Card, **changes: Any) -> Card:
 
 def _find(model: str) -> Card:
     """Find a card, reading it once per process for as long as its file stays the same."""
+    if model.startswith(hub.SCHEME):
+        return _of_hub(model)
     path = Path(model)
     beside = (path / "tokenizer.json", path.parent / "tokenizer.json")  # what errors tell the user to put there
     files = (path, path / "card.json", cards.card_path(path) if path.suffix else path, *beside)
@@ -85,6 +87,46 @@ def _state(path: Path) -> tuple[int, int, int]:
 @functools.lru_cache(maxsize=64)
 def _find_in_state(model: str, state: object) -> Card:
     return cards.find(model)
+
+
+@functools.lru_cache(maxsize=64)
+def _of_hub(model: str) -> Card:
+    """Find a model of the hub, fetching it if this machine has never done so."""
+    return pull_model(hub.Address.parse(model))
+
+
+def pull_model(address: hub.Address, *, refresh: bool = False) -> Card:
+    """Fetch a model of the hub, or find it in the store; one that is new is opened first in a child process.
+
+    Parameters
+    ----------
+    address : hub.Address
+        Which one.
+    refresh : bool
+        Whether to ask the hub even if the store has it.
+
+    Returns
+    -------
+    Card
+        Every file pinned. Its author's card, if one lies beside the graph, else what a graph without a card gets.
+    """
+    pulled = hub.pull(address, check=lambda new: trial.examine(_unpinned(_card_of(address, new))), refresh=refresh)
+    return _card_of(address, pulled)
+
+
+def _card_of(address: hub.Address, pulled: hub.Pulled) -> Card:
+    card = cards.find(str(pulled.folder / address.path))
+    if not card.pinned:
+        files = {}
+        for path in sorted(pulled.files, key=lambda path: path.count("/")):  # the nearest tokenizer comes last
+            role = {"tokenizer.json": "tokenizer", Path(address.path).name: "model"}.get(Path(path).name, path)
+            files[role] = ModelFile(path, pulled.files[path])
+        card = dataclasses.replace(card, name=Path(address.repo).name, files=files, folder=pulled.folder)
+    return dataclasses.replace(card, source=card.source or str(address), revision=card.revision or pulled.commit)
+
+
+def _unpinned(card: Card) -> Card:
+    return dataclasses.replace(card, files={role: ModelFile(file.path) for role, file in card.files.items()})
 
 
 def list_models() -> list[str]:
@@ -346,7 +388,7 @@ def write_card(card: Card, path: Path | None = None) -> Path:
         The file written.
     """
     folder = card.folder or Path()
-    hub.fetch(dataclasses.replace(card, files={role: ModelFile(file.path) for role, file in card.files.items()}))
+    hub.fetch(_unpinned(card))
     files = {role: _pinned(file, folder) for role, file in card.files.items()}
     card = dataclasses.replace(card, files=files)
     card = dataclasses.replace(card, golden=golden(card))

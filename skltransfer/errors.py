@@ -8,6 +8,7 @@
     │   ├── UnknownModelError                    no card, file or folder of that name
     │   ├── CardError                            a card.json that cannot be used; all its mistakes at once
     │   ├── LayerError                           no such tensor in the graph
+    │   ├── DownloadError        (OSError)       a file of the hub that cannot be fetched, with the status
     │   ├── IntegrityError                       a file is not the one its card pins
     │   ├── UnsafeModelError                     refused before ONNX Runtime sees it
     │   ├── ProbeError                           it loads, but its rows are not embeddings
@@ -60,6 +61,25 @@ class CardError(ModelError):
 
 class LayerError(ModelError):
     """The graph has no tensor of that name, or it cannot be pooled into rows."""
+
+
+class DownloadError(ModelError, OSError):
+    """A file of the hub cannot be fetched.
+
+    Parameters
+    ----------
+    message : str
+        What was asked for, and what to do.
+    status : int, optional
+        HTTP status of the answer, if there was one.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+    def __reduce__(self) -> tuple[type[DownloadError], tuple[str, int | None]]:
+        return type(self), (str(self), self.status)
 
 
 class IntegrityError(ModelError):

@@ -35,6 +35,7 @@ def clean_process():
     runtime.clear()
     cache.memory.clear()
     catalog._find_in_state.cache_clear()
+    catalog._of_hub.cache_clear()
     trial._examine.cache_clear()
     while cache._open._disks:
         _, disk = cache._open._disks.popitem()

@@ -57,9 +57,9 @@ def test_change_within_one_tick_of_the_clock_is_noticed(card, tmp_path, monkeypa
 
 
 def test_settled_file_is_hashed_once(card, tmp_path, monkeypatch):
-    monkeypatch.setattr(hub, "SETTLED", -(10**12))
+    monkeypatch.setattr(hub._local, "SETTLED", -(10**12))
     digest = hub.sha256(tmp_path / "tiny.onnx")
-    monkeypatch.setattr(hub.hashlib, "file_digest", lambda *_: pytest.fail("hashed twice"))
+    monkeypatch.setattr(hub._local.hashlib, "file_digest", lambda *_: pytest.fail("hashed twice"))
     assert hub.sha256(tmp_path / "tiny.onnx") == digest
 
 
@@ -132,7 +132,7 @@ def test_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path, monkeypatc
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(hub.os, step, fail)
+    monkeypatch.setattr(hub._local.os, step, fail)
     with pytest.raises(OSError, match="disk full"):
         hub.write(tmp_path / "card.json", "new")
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("card.json", "old")]

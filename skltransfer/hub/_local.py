@@ -1,7 +1,4 @@
-"""From a card to verified bytes on disk. The only room that writes model files.
-
-A pinned file is compared with its SHA-256 once per process and file state; what differs is never handed on.
-"""
+"""Files that are there: hashed, compared with what a card pins, written so that nobody sees half of one."""
 
 from __future__ import annotations
 

@@ -1,0 +1,21 @@
+"""From a card or an address to verified bytes on disk. The only room that writes model files.
+
+A pinned file is compared with its SHA-256 once per process and file state; what differs is never handed on. Files of
+the Hugging Face Hub are fetched once, by a child process with a deadline, and kept in a store where nothing is changed.
+"""
+
+from skltransfer.hub._local import fetch, fingerprint, scratch, sha256, write
+from skltransfer.hub._store import SCHEME, Address, Pulled, pull, store_folder
+
+__all__ = [
+    "SCHEME",
+    "Address",
+    "Pulled",
+    "fetch",
+    "fingerprint",
+    "pull",
+    "scratch",
+    "sha256",
+    "store_folder",
+    "write",
+]

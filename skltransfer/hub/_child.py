@@ -1,0 +1,72 @@
+"""What fetches files of the Hugging Face Hub: a process of its own, which its parent ends at the deadline.
+
+The client of the hub has no limit of the total time, nor can a thread that waits for a name server be stopped. The
+child reads a request from stdin and writes one line of JSON; it verifies nothing, that is the parent's part.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import Any
+
+
+def fetch(repo: str, revision: str, path: str, folder: str) -> dict[str, Any]:
+    """Download a graph of a repository, and the files that go with it, to a folder.
+
+    Returns
+    -------
+    dict
+        ``commit``, and ``files``: of each path its ``size`` and ``sha256``, or, of small files, Git's ``blob`` hash.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi(library_name="skltransfer")
+    info = api.model_info(repo, revision=revision, files_metadata=True)
+    files = {file.rfilename: _facts(file) for file in info.siblings or () if goes_with(path, file.rfilename)}
+    if path not in files:
+        graphs = sorted(file.rfilename for file in info.siblings or () if file.rfilename.endswith(".onnx"))
+        raise FileNotFoundError(f"{repo} has no file {path!r}; its graphs: {', '.join(graphs[:20]) or 'none'}")
+    for name in files:
+        api.hf_hub_download(repo, name, revision=info.sha, local_dir=folder)
+    return {"commit": info.sha, "files": files}
+
+
+def goes_with(graph: str, name: str) -> bool:
+    """Tell whether a file belongs to a graph: its external data and card beside it, the nearest tokenizers."""
+    home, _, stem = graph.removesuffix(".onnx").rpartition("/")
+    folder, _, file = name.rpartition("/")
+    if file == "tokenizer.json":
+        return folder in ("", home)
+    external = (f"{stem}.onnx_data", f"{stem}.onnx.data", f"{stem}.data")
+    return folder == home and (file in (f"{stem}.onnx", f"{stem}.card.json") or file.startswith(external))
+
+
+def _facts(file: Any) -> dict[str, Any]:
+    if file.lfs:
+        return {"size": file.lfs.size, "sha256": file.lfs.sha256}
+    return {"size": file.size, "blob": file.blob_id}
+
+
+def _status(err: BaseException | None) -> int | None:
+    """Find the HTTP status in an error or its causes."""
+    while err is not None:
+        if (response := getattr(err, "response", None)) is not None:
+            return int(response.status_code)
+        err = err.__cause__ or err.__context__
+    return None
+
+
+def main() -> None:
+    """Answer one request."""
+    logging.basicConfig(stream=sys.stderr)  # what the client waits for, for the parent to quote
+    try:
+        answer = fetch(**json.loads(sys.stdin.read()))
+    except Exception as err:  # noqa: BLE001 - it is passed on to the parent
+        answer = {"error": type(err).__name__, "message": str(err), "status": _status(err)}
+    print(json.dumps(answer))  # noqa: T201 - the parent reads it
+
+
+if __name__ == "__main__":
+    main()
