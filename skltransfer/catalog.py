@@ -37,7 +37,8 @@ def load_card(model: str | os.PathLike[str] | Card, **changes: Any) -> Card:
     Parameters
     ----------
     model : str, path or Card
-        A registered name (see `list_models`), an ``.onnx`` file, a card folder, or a card.
+        A registered name (see `list_models`), an ``.onnx`` file, a card folder, an address of the Hugging Face Hub
+        (``"hf://owner/repo@revision/model.onnx"``), or a card.
     **changes
         Fields of the card (``layer``, ``pool``, ``licence``, ...) or of its input (``size``, ``resize``, ``mean``,
         ...; see `cards.ImageSpec`) to set; ``preset="imagenet"`` sets range, mean and std as in `PRESETS`.

@@ -64,7 +64,8 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
     Parameters
     ----------
     model : str, path or Card, default="vision-mini"
-        A name from `list_models`, the path of an ``.onnx`` file or of a card folder, or a `Card`.
+        A name from `list_models`, the path of an ``.onnx`` file or of a card folder, an address of the Hugging Face
+        Hub such as ``"hf://owner/repo@revision/model.onnx"`` (fetched once, then kept), or a `Card`.
     layer : str, list of str or None, default=None
         Tensor of the graph to take; None is the card's embedding, a list puts several side by side, for the price of
         one run. Earlier layers see texture and edges, later ones things: try some when the images are unlike

@@ -82,7 +82,11 @@ class Handler(BaseHTTPRequestHandler):
         headers = {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Repo-Commit": self.server.commit}
         if fault == "redirect":
             sizes = {"X-Linked-Size": str(len(data)), "X-Linked-Etag": headers["ETag"]}
-            self._send(b"", 302, {**headers, **sizes, "Location": f"http://localhost:{self.server.server_port}/elsewhere/{name}"})
+            self._send(
+                b"",
+                302,
+                {**headers, **sizes, "Location": f"http://localhost:{self.server.server_port}/elsewhere/{name}"},
+            )
             return
         self._send(data[::-1] if fault == "other bytes" else data, headers=headers)
 

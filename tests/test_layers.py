@@ -20,6 +20,7 @@ FLOORS = [
 ]
 #: What a room may import besides the standard library, numpy and the rooms below it.
 LIBRARIES = {
+    "hub": {"huggingface_hub"},
     "graph": {"onnx", "google"},
     "runtime": {"onnxruntime", "joblib"},
     "images": {"PIL"},

@@ -10,25 +10,23 @@ import argparse
 import importlib.metadata
 import os
 import platform
-import re
 import sys
-import textwrap
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from skltransfer import __version__, cache, cards, catalog, convert, demo, hub, report, runtime, trial
+from skltransfer import __version__, cache, cards, catalog, convert, hub, report, runtime, trial
 from skltransfer.cards import Card
-from skltransfer.errors import DeviceError, MissingDependencyError, SklTransferError
+from skltransfer.cli import _demo
+from skltransfer.cli._arguments import Command, Flag, a_cache, a_device, a_graph, a_picture, an_output, numbers
+from skltransfer.errors import DeviceError, SklTransferError
 
 #: Golden rows that differ by more are another model, or a machine that computes wrongly.
 MOST_DRIFT = 1e-3
-#: Images that could not be read, of which the demo names so many.
-NAMED = 10
 LIBRARIES = ("scikit-learn", "onnx", "numpy", "pillow")
-DEFAULT_MODEL, DEFAULT_PICTURE = "vision-mini", Path("skltransfer-demo.png")
+DEFAULT_PICTURE = Path("skltransfer-demo.png")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,88 +64,6 @@ def _warnings_in_one_line() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *where: print(f"skltransfer: warning: {message}", file=sys.stderr)
         yield
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# demo
-
-NEXT = """\
-from pathlib import Path
-
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline
-from skltransfer import PretrainedEmbedder
-{load}
-embed = PretrainedEmbedder({model})
-pipe = Pipeline([("embed", embed), ("clf", LogisticRegression(max_iter=1000))])
-pipe.fit({X}, y)
-print(pipe.predict({X}[:5]))
-"""
-LOAD_FOLDER = """
-paths = sorted(p for p in Path({folder!r}).glob("*/*") if p.suffix.lower() in {suffixes!r})
-y = [p.parent.name for p in paths]
-"""
-LOAD_EMOJI = """from skltransfer.datasets import load_emoji
-
-images, y = load_emoji(return_X_y=True)
-"""
-
-
-def _demo(args: argparse.Namespace) -> int:
-    result = demo.run(args.folder, model=args.model, device=args.device, tell=_tell)
-    print(_scores(result))
-    print(_remarks(result))
-    print(_picture(result, args.output))
-    print("\nWhat to type next, in Python:\n")
-    print(textwrap.indent(_snippet(args, result.data.samples), "    "))
-    if args.folder is None:
-        print("On your own images, a subfolder per class:\n\n    skltransfer demo FOLDER")
-    return 0
-
-
-def _tell(text: str) -> None:
-    print(f"skltransfer: {text} ...", file=sys.stderr)
-
-
-def _scores(result: demo.Result) -> str:
-    header = ["labels per class", *map(str, result.labels[:-1]), f"{result.labels[-1]} (all)"]
-    rows = [
-        [curve.name, *(f"{100 * mean:.0f} ± {100 * std:.0f}" for mean, std in zip(curve.mean, curve.std, strict=True))]
-        for curve in result.curves
-    ]
-    splits = demo.FOLDS * demo.REPEATS
-    return (
-        f"Accuracy on unseen images, %: mean ± standard deviation of {splits} splits\n\n{report.table(rows, header)}\n"
-    )
-
-
-def _remarks(result: demo.Result) -> str:
-    used, classes = len(result.data.y), len(result.data.names)
-    where = f"{result.model} on {result.device}: {result.images_per_second:.0f} images/s"
-    lines = [f"{used} of {result.found} images, {classes} classes; {where}."]
-    if result.enough is not None:
-        lines.append(f"{result.enough} labels per class with the embedding beat all {result.labels[-1]} without it.")
-    lines += [f"Left out, mend or move it: {failure.path}: {failure.reason}" for failure in result.dropped[:NAMED]]
-    if len(result.dropped) > NAMED:
-        lines.append(f"Left out, too: {len(result.dropped) - NAMED} more.")
-    return "\n".join(lines)
-
-
-def _picture(result: demo.Result, path: Path) -> str:
-    try:
-        report.learning_curves_and_map(result, path)
-    except MissingDependencyError as err:
-        return f"No picture: {err}"
-    return f"Picture: {path}"
-
-
-def _snippet(args: argparse.Namespace, samples: Sequence[Any]) -> str:
-    model = "" if args.model == DEFAULT_MODEL else repr(args.model)
-    if args.folder is None:
-        return NEXT.partition("\n\n")[2].format(load=LOAD_EMOJI, model=model, X="images")
-    suffixes = {Path(path).suffix.lower() for path in samples}
-    load = LOAD_FOLDER.format(folder=args.folder, suffixes=tuple(sorted(suffixes)))
-    return NEXT.format(load=load, model=model, X="paths")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -262,6 +178,13 @@ def _card(args: argparse.Namespace) -> int:
     return 0
 
 
+def _pull(args: argparse.Namespace) -> int:
+    card = catalog.pull_model(hub.Address.parse(args.address), refresh=True)
+    print(f"{card.name}, commit {card.revision}, in {card.folder}")
+    print(report.table((file.path, file.sha256) for file in card.files.values()))
+    return 0
+
+
 def _verify(args: argparse.Namespace) -> int:
     card = catalog.load_card(args.model)
     hub.fetch(card)
@@ -308,89 +231,19 @@ def _cache_clear(args: argparse.Namespace) -> int:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Arguments
+# Tables
 
-
-def _device(text: str) -> str:
-    """Check the form of a device's name; whether it runs is seen later."""
-    if not re.fullmatch(r"auto|cpu|(cuda|tensorrt)(:\d+)?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not auto, cpu, cuda, cuda:1, tensorrt or tensorrt:1")
-    return text
-
-
-def _picture_path(text: str) -> Path:
-    """Refuse, before the work, what could not be written after it."""
-    path = _output(text)
-    if path.suffix.lower() not in report.SUFFIXES:
-        raise argparse.ArgumentTypeError(f"{text!r} does not end in {', '.join(report.SUFFIXES)}")
-    return path
-
-
-def _output(text: str) -> Path:
-    path = Path(text)
-    if path.is_dir() or not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a file in a folder that exists; make it with mkdir")
-    return path
-
-
-def _kept_in(text: str) -> Path:
-    return Path(text) if text else cache.user_folder()
-
-
-def _graph(text: str) -> Path:
-    path = Path(text)
-    if path.suffix != ".onnx":
-        raise argparse.ArgumentTypeError(f"{text!r} is not an .onnx file")
-    return path
-
-
-def _numbers(kind: type[int] | type[float], count: int) -> Callable[[str], tuple[float, ...]]:
-    """Make a reader of numbers with commas between them."""
-
-    def read(text: str) -> tuple[float, ...]:
-        try:
-            numbers = tuple(kind(part) for part in text.split(","))
-        except ValueError:
-            numbers = ()
-        if len(numbers) != count:
-            example = ",".join(["224", "224"] if kind is int else ["0.5"] * count)
-            raise argparse.ArgumentTypeError(f"{text!r} is not {count} numbers such as {example}")
-        return numbers
-
-    return read
-
-
-class Flag(NamedTuple):
-    """An argument, as ``ArgumentParser.add_argument`` takes it."""
-
-    flag: str
-    options: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        """What the namespace calls it."""
-        return self.flag.lstrip("-").replace("-", "_")
-
-
-class Command(NamedTuple):
-    """A command: what it is called, what it does, which function does it, what it takes."""
-
-    name: str
-    help: str
-    run: Callable[[argparse.Namespace], int]
-    flags: Sequence[Flag] = ()
-
-
-MODEL = Flag("model", {"help": "a name from `skltransfer models list`, an .onnx file or a card folder"})
+ADDRESS = Flag("address", {"help": "hf://owner/repo@revision/path/model.onnx"})
+MODEL = Flag("model", {"help": "a name from `skltransfer models list`, an .onnx file, a card folder or hf://..."})
 
 #: What `models card` may say of a model: fields of the card and of its input.
 CHANGES = (
     Flag("--preset", {"choices": sorted(catalog.PRESETS), "help": "sets --range, --mean and --std, as training did"}),
     Flag("--range", {"type": float, "metavar": "R", "help": "value of a white pixel before mean and std: 1 or 255"}),
-    Flag("--mean", {"type": _numbers(float, 3), "metavar": "A,B,C", "help": "per channel, in units of --range"}),
-    Flag("--std", {"type": _numbers(float, 3), "metavar": "A,B,C", "help": "per channel, in units of --range"}),
+    Flag("--mean", {"type": numbers(float, 3), "metavar": "A,B,C", "help": "per channel, in units of --range"}),
+    Flag("--std", {"type": numbers(float, 3), "metavar": "A,B,C", "help": "per channel, in units of --range"}),
     Flag("--colour", {"choices": cards.COLOURS, "help": "order of the channels (default: RGB)"}),
-    Flag("--size", {"type": _numbers(int, 2), "metavar": "H,W", "help": "if the graph leaves it open"}),
+    Flag("--size", {"type": numbers(int, 2), "metavar": "H,W", "help": "if the graph leaves it open"}),
     Flag(
         "--resize", {"choices": cards.RESIZES, "help": "scale the shorter side and crop, or squash (default: shorter)"}
     ),
@@ -408,16 +261,21 @@ CHANGES = (
 
 DEMO = (
     Flag("folder", {"nargs": "?", "help": "one subfolder of images per class (default: emoji)"}),
-    Flag("--model", {"default": DEFAULT_MODEL, "help": f"name, .onnx file or card folder (default: {DEFAULT_MODEL})"}),
-    Flag("--output", {"type": _picture_path, "default": DEFAULT_PICTURE, "help": f"default: {DEFAULT_PICTURE}"}),
-    Flag("--device", {"type": _device, "default": "auto", "help": "auto, cpu, cuda, cuda:1, tensorrt (default: auto)"}),
+    Flag(
+        "--model",
+        {"default": _demo.DEFAULT_MODEL, "help": f"name, .onnx file or card folder (default: {_demo.DEFAULT_MODEL})"},
+    ),
+    Flag("--output", {"type": a_picture, "default": DEFAULT_PICTURE, "help": f"default: {DEFAULT_PICTURE}"}),
+    Flag(
+        "--device", {"type": a_device, "default": "auto", "help": "auto, cpu, cuda, cuda:1, tensorrt (default: auto)"}
+    ),
 )
-DOCTOR = (Flag("--device", {"type": _device, "help": "exit with status 1 if this device cannot run"}),)
+DOCTOR = (Flag("--device", {"type": a_device, "help": "exit with status 1 if this device cannot run"}),)
 CARD = (
-    Flag("file", {"type": _graph, "metavar": "FILE.onnx"}),
+    Flag("file", {"type": a_graph, "metavar": "FILE.onnx"}),
     *CHANGES,
     Flag("--external", {"action": "append", "default": [], "metavar": "NAME", "help": "a file of weights beside it"}),
-    Flag("--output", {"type": _output, "metavar": "PATH", "help": "default: FILE.card.json"}),
+    Flag("--output", {"type": an_output, "metavar": "PATH", "help": "default: FILE.card.json"}),
 )
 
 CONVERT = (
@@ -428,11 +286,11 @@ CONVERT = (
     ),
 )
 COMMANDS = (
-    Command("demo", "compare embeddings with raw pixels on emoji or on your images", _demo, DEMO),
+    Command("demo", "compare embeddings with raw pixels on emoji or on your images", _demo.run, DEMO),
     Command("doctor", "say which device runs here and, if a GPU does not, why", _doctor, DOCTOR),
     Command("convert", "make a card folder of another library's model, if the two agree", _convert, CONVERT),
 )
-FOLDER = Flag("folder", {"nargs": "?", "type": _kept_in, "default": "", "help": "of cache=... (that of cache=True)"})
+FOLDER = Flag("folder", {"nargs": "?", "type": a_cache, "default": "", "help": "of cache=... (that of cache=True)"})
 CACHE_COMMANDS = (
     Command("info", "how many rows it holds, of which recipes, and their size", _cache_info, (FOLDER,)),
     Command("verify", "check every row, and drop what is damaged", _cache_verify, (FOLDER,)),
@@ -443,6 +301,7 @@ MODEL_COMMANDS = (
     Command("show", "the card of a model: input, licence, source, figures", _show, (MODEL,)),
     Command("layers", "every tensor of a model that can be taken as an embedding", _layers, (MODEL,)),
     Command("card", "write the card of your own .onnx file", _card, CARD),
+    Command("pull", "fetch a model of the hub, or fetch it again", _pull, (ADDRESS,)),
     Command("verify", "compare files and embeddings with what the card recorded", _verify, (MODEL,)),
 )
 
