@@ -14,7 +14,7 @@ import importlib.resources
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -409,7 +409,7 @@ def names() -> list[str]:
     return sorted(entry.name for entry in root.iterdir() if entry.joinpath("card.json").is_file())
 
 
-def find(model: str) -> Card:
+def find(model: str, others: Iterable[str] = ()) -> Card:
     """Find the card of a model, by name or by path; read nothing but JSON.
 
     Parameters
@@ -417,6 +417,8 @@ def find(model: str) -> Card:
     model : str
         A registered name, a card folder, or an ``.onnx`` file (its card is ``FILE.card.json`` beside it; a graph
         without a card gets a bare one, with no pinned file and no input).
+    others : iterable of str
+        Names that are known elsewhere, for the message.
 
     Returns
     -------
@@ -439,7 +441,7 @@ def find(model: str) -> Card:
         return _of_folder(Path(str(importlib.resources.files("skltransfer.models").joinpath(model))))
     raise UnknownModelError(
         f"There is no model {model!r}: not a registered name ({', '.join(known)}), nor an .onnx file or card folder "
-        f"that exists.{nearest(model, known)} List the names with: skltransfer models list"
+        f"that exists.{nearest(model, [*known, *others])} List the names with: skltransfer models list"
     )
 
 

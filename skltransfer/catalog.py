@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from skltransfer import cards, graph, hub, runtime, stream, trial
+from skltransfer import cards, graph, hub, registry, runtime, stream, trial
 from skltransfer.cards import POOLS, SPECS, ArraySpec, Card, ModelFile, Recipe
 from skltransfer.errors import CardError, LayerError
 
@@ -64,13 +64,14 @@ def load_card(model: str | os.PathLike[str] | Card, **changes: Any) -> Card:
     card = model if isinstance(model, Card) else _find(os.fspath(model))
     if not changes and card.input is not None and card.layer is not None and card.layers_table:
         return card
-    return _complete(card, changes)
+    known = registry.known_of(model, card) if isinstance(model, str) else {}
+    return _complete(card, {**known, **changes})
 
 
 def _find(model: str) -> Card:
     """Find a card, reading it once per process for as long as its file stays the same."""
-    if model.startswith(hub.SCHEME):
-        return _of_hub(model)
+    if registry.knows(model):
+        return registry.find(model)
     path = Path(model)
     beside = (path / "tokenizer.json", path.parent / "tokenizer.json")  # what errors tell the user to put there
     files = (path, path / "card.json", cards.card_path(path) if path.suffix else path, *beside)
@@ -87,56 +88,16 @@ def _state(path: Path) -> tuple[int, int, int]:
 
 @functools.lru_cache(maxsize=64)
 def _find_in_state(model: str, state: object) -> Card:
-    return cards.find(model)
-
-
-@functools.lru_cache(maxsize=64)
-def _of_hub(model: str) -> Card:
-    """Find a model of the hub, fetching it if this machine has never done so."""
-    return pull_model(hub.Address.parse(model))
-
-
-def pull_model(address: hub.Address, *, refresh: bool = False) -> Card:
-    """Fetch a model of the hub, or find it in the store; one that is new is opened first in a child process.
-
-    Parameters
-    ----------
-    address : hub.Address
-        Which one.
-    refresh : bool
-        Whether to ask the hub even if the store has it.
-
-    Returns
-    -------
-    Card
-        Every file pinned. Its author's card, if one lies beside the graph, else what a graph without a card gets.
-    """
-    pulled = hub.pull(address, check=lambda new: trial.examine(_unpinned(_card_of(address, new))), refresh=refresh)
-    return _card_of(address, pulled)
-
-
-def _card_of(address: hub.Address, pulled: hub.Pulled) -> Card:
-    card = cards.find(str(pulled.folder / address.path))
-    if not card.pinned:
-        files = {}
-        for path in sorted(pulled.files, key=lambda path: path.count("/")):  # the nearest tokenizer comes last
-            role = {"tokenizer.json": "tokenizer", Path(address.path).name: "model"}.get(Path(path).name, path)
-            files[role] = ModelFile(path, pulled.files[path])
-        card = dataclasses.replace(card, name=Path(address.repo).name, files=files, folder=pulled.folder)
-    return dataclasses.replace(card, source=card.source or str(address), revision=card.revision or pulled.commit)
-
-
-def _unpinned(card: Card) -> Card:
-    return dataclasses.replace(card, files={role: ModelFile(file.path) for role, file in card.files.items()})
+    return cards.find(model, registry.table())
 
 
 def list_models() -> list[str]:
-    """List the names of the embedded backbones.
+    """List the names of backbones: those that are embedded, and those that are fetched when they are first used.
 
     Returns
     -------
     list of str
-        Sorted; each may be given to ``PretrainedEmbedder(model=...)``.
+        Sorted; each may be given to ``PretrainedEmbedder(model=...)``. ``skltransfer models list`` says which is which.
 
     Examples
     --------
@@ -144,7 +105,7 @@ def list_models() -> list[str]:
     >>> "vision-mini" in list_models()
     True
     """
-    return cards.names()
+    return sorted({*cards.names(), *registry.table()})
 
 
 def _complete(card: Card, changes: Mapping[str, Any]) -> Card:
@@ -389,7 +350,7 @@ def write_card(card: Card, path: Path | None = None) -> Path:
         The file written.
     """
     folder = card.folder or Path()
-    hub.fetch(_unpinned(card))
+    hub.fetch(registry.unpinned(card))
     files = {role: _pinned(file, folder) for role, file in card.files.items()}
     card = dataclasses.replace(card, files=files)
     card = dataclasses.replace(card, golden=golden(card))

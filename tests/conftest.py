@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from skltransfer import cache, catalog, runtime, trial
+from skltransfer import cache, catalog, registry, runtime, trial
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,7 +35,7 @@ def clean_process():
     runtime.clear()
     cache.memory.clear()
     catalog._find_in_state.cache_clear()
-    catalog._of_hub.cache_clear()
+    registry.find.cache_clear()
     trial._examine.cache_clear()
     while cache._open._disks:
         _, disk = cache._open._disks.popitem()

@@ -20,11 +20,13 @@ class Hub(ThreadingHTTPServer):
     Attributes
     ----------
     files : dict of str to bytes
-        Of the only repository, ``owner/repo``.
+        Of the repository.
     large : set of str
         Files that are announced by SHA-256, as Git LFS does; the others by Git's own hash.
     fault : str
         Of the bodies: ``"other bytes"``, ``"cut"``, ``"slow"``, ``"hangs"``, ``"redirect"``; of every answer: a status.
+    repo : str
+        Name of the only repository.
     asked : list of str
         Paths of all requests.
     """
@@ -35,7 +37,7 @@ class Hub(ThreadingHTTPServer):
     def __init__(self, files: dict[str, bytes]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.large, self.fault, self.commit = files, {"model.onnx", "onnx/model.onnx"}, "", COMMIT
-        self.asked: list[str] = []
+        self.repo, self.asked = "owner/repo", list[str]()
 
     @property
     def url(self) -> str:
@@ -56,9 +58,9 @@ class Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0].strip("/")
         if self.server.fault.isdigit():
             self._send(b'{"error": "as the test wants it"}', int(self.server.fault))
-        elif path.startswith("api/models/owner/repo/revision/"):
+        elif path.startswith(f"api/models/{self.server.repo}/revision/"):
             self._send(json.dumps(self._listing()).encode())
-        elif path.startswith("owner/repo/resolve/") and (name := path.split("/", 4)[-1]) in self.server.files:
+        elif path.startswith(f"{self.server.repo}/resolve/") and (name := path.split("/", 4)[-1]) in self.server.files:
             self._file(name)
         elif path.startswith("elsewhere/"):
             self._send(self.server.files[path.partition("/")[2]])
@@ -69,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
         siblings = [
             {"rfilename": name, "size": len(data), **self._hash(name)} for name, data in self.server.files.items()
         ]
-        return {"id": "owner/repo", "modelId": "owner/repo", "sha": self.server.commit, "siblings": siblings}
+        return {"id": self.server.repo, "sha": self.server.commit, "siblings": siblings}
 
     def _hash(self, name: str) -> dict[str, Any]:
         data = self.server.files[name]

@@ -238,10 +238,11 @@ def test_a_device_of_another_form_is_refused(device, capsys):
 # models
 
 
-def test_models_list_shows_every_embedded_model(model, monkeypatch, capsys):
+def test_models_list_shows_embedded_models_and_fetches_none(model, monkeypatch, capsys):
     monkeypatch.setattr(cli.cards, "names", lambda: [str(model)])
     assert cli.main(["models", "list"]) == 0
-    header, _, row = lines(capsys)
+    header, _, row, *there = lines(capsys)
+    assert any(line.split() == ["resnet50", "image", "2048", "Apache-2.0", "of", "the", "hub"] for line in there)
     assert header.split() == ["name", "samples", "columns", "licence", "size"]
     assert row.split() == ["tiny", "image", "4", "not", "stated", "0.0", "MB"]
 

@@ -13,6 +13,7 @@ FLOORS = [
     ["cards"],
     ["hub", "graph", "runtime", "images", "texts", "arrays", "samples", "cache", "datasets"],
     ["stream", "trial"],
+    ["registry"],
     ["catalog"],
     ["embedder"],
     ["demo", "report", "convert", "selection"],
@@ -31,7 +32,7 @@ LIBRARIES = {
     "selection": {"sklearn", "scipy", "joblib", "threadpoolctl"},
     "report": {"sklearn", "matplotlib", "PIL", "threadpoolctl"},
 }
-NUMPY_FREE = {"errors", "cards", "hub", "cli"}
+NUMPY_FREE = {"errors", "cards", "hub", "cli", "registry"}
 STARTS_THREADS = {"stream", "runtime"}
 #: Models, rows, pictures where the user says, and the folder of a converted model.
 WRITES_FILES = {"hub", "cache", "report", "convert"}

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from skltransfer import __version__, cache, cards, catalog, convert, hub, report, runtime, trial
+from skltransfer import __version__, cache, cards, catalog, convert, hub, registry, report, runtime, trial
 from skltransfer.cards import Card
 from skltransfer.cli import _demo
 from skltransfer.cli._arguments import Command, Flag, a_cache, a_device, a_graph, a_picture, an_output, numbers
@@ -102,7 +102,13 @@ def _verdict(device: str) -> tuple[str, int]:
 
 def _list(args: argparse.Namespace) -> int:
     header = ("name", "samples", "columns", "licence", "size")
-    print(report.table([_summary(catalog.load_card(name)) for name in cards.names()], header))
+    here = [_summary(catalog.load_card(name)) for name in cards.names()]
+    there = [
+        (name, entry["modality"], str(entry["columns"]), entry["card"]["licence"], "of the hub")
+        for name, entry in registry.table().items()
+    ]
+    print(report.table([*here, *there], header))
+    print("\nThose of the hub are fetched when they are first used, or by: skltransfer models pull NAME")
     return 0
 
 
@@ -179,7 +185,7 @@ def _card(args: argparse.Namespace) -> int:
 
 
 def _pull(args: argparse.Namespace) -> int:
-    card = catalog.pull_model(hub.Address.parse(args.address), refresh=True)
+    card = registry.pull(args.address, refresh=True)
     print(f"{card.name}, commit {card.revision}, in {card.folder}")
     print(report.table((file.path, file.sha256) for file in card.files.values()))
     return 0
@@ -233,7 +239,9 @@ def _cache_clear(args: argparse.Namespace) -> int:
 # ---------------------------------------------------------------------------------------------------------------------
 # Tables
 
-ADDRESS = Flag("address", {"help": "hf://owner/repo@revision/path/model.onnx"})
+ADDRESS = Flag(
+    "address", {"help": "a name from `skltransfer models list`, or hf://owner/repo@revision/path/model.onnx"}
+)
 MODEL = Flag("model", {"help": "a name from `skltransfer models list`, an .onnx file, a card folder or hf://..."})
 
 #: What `models card` may say of a model: fields of the card and of its input.

@@ -23,6 +23,10 @@ MAX_NODES = 1_000_000
 Shape = tuple[int | None, ...]
 
 
+#: Operators that have weights.
+WEIGHED = ("Conv", "Gemm", "MatMul")
+
+
 @dataclass(frozen=True)
 class Facts:
     """What can be read off a graph without running it.
@@ -41,6 +45,8 @@ class Facts:
         Its first output.
     layers : dict of str to tuple
         Every floating-point tensor with a batch axis, with its shape after that axis.
+    features : str or None
+        What goes into the last operator with weights, a classifier's if the graph ends in one; None if not a layer.
     """
 
     input: str
@@ -49,6 +55,7 @@ class Facts:
     output: str
     layers: dict[str, Shape]
     others: dict[str, str] = field(default_factory=dict)
+    features: str | None = None
 
     @property
     def frozen_batch(self) -> int | None:
@@ -59,7 +66,7 @@ class Facts:
     def from_json(cls, data: Mapping[str, Any]) -> Facts:
         """Rebuild from ``dataclasses.asdict`` that went through JSON."""
         layers = {name: tuple(shape) for name, shape in data["layers"].items()}
-        return cls(data["input"], data["dtype"], tuple(data["shape"]), data["output"], layers, data["others"])
+        return cls(**{**data, "shape": tuple(data["shape"]), "layers": layers})
 
 
 def load(path: Path, manifest: Collection[str] = ()) -> onnx.ModelProto:
@@ -272,7 +279,27 @@ def read(model: onnx.ModelProto) -> Facts:
     made = [name for node in inferred.graph.node for name in node.output if name in known]
     layers = {name: _shape(known[name])[1:] for name in made if _is_layer(known[name], first_axis(main))}
     others = {i.name: _dtype(i) for i in inputs if i.name != main.name}
-    return Facts(main.name, _dtype(main), _shape(main), inferred.graph.output[0].name, layers, others)
+    output, features = inferred.graph.output[0].name, _features(inferred.graph)
+    return Facts(
+        main.name, _dtype(main), _shape(main), output, layers, others, features if features in layers else None
+    )
+
+
+def _features(graph: onnx.GraphProto) -> str | None:
+    """Walk back from the first output to the last operator with weights, and name what goes into it."""
+    made_by = {name: node for node in graph.node for name in node.output}
+    fixed = {tensor.name for tensor in graph.initializer}
+    for node in graph.node:  # in topological order: weights may be stored in float16, and cast
+        if node.input and fixed.issuperset(node.input):
+            fixed.update(node.output)
+    name = graph.output[0].name
+    while name in made_by:
+        node = made_by[name]
+        moving = [i for i in node.input if i and i not in fixed]
+        if not moving or (node.op_type in WEIGHED and len(moving) < len(node.input)):
+            return moving[0] if moving else None
+        name = moving[0]
+    return None
 
 
 def _dtype(value: onnx.ValueInfoProto) -> str:

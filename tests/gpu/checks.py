@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from skltransfer import PretrainedEmbedder, list_models, runtime
+from skltransfer import PretrainedEmbedder, cards, runtime
 from skltransfer.datasets import load_emoji
 from skltransfer.errors import DeviceError
 
@@ -98,7 +98,7 @@ def main(models: list[str]) -> int:
         return 0
     failed = 0
     print("| model | check | result |\n|---|---|---|")
-    for model in models or list_models():
+    for model in models or cards.names():
         for check in CHECKS:
             try:
                 result = check(model)

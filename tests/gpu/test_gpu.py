@@ -2,7 +2,7 @@
 
 import pytest
 
-from skltransfer import list_models
+from skltransfer import cards
 from tests.gpu import checks
 
 
@@ -12,7 +12,7 @@ def gpu():
         pytest.skip(f"no GPU: {reason}")
 
 
-@pytest.mark.parametrize("model", list_models())
+@pytest.mark.parametrize("model", cards.names())
 @pytest.mark.parametrize("check", checks.CHECKS, ids=lambda check: check.__name__)
 def test_gpu(check, model):
     assert check(model)
