@@ -1,8 +1,10 @@
 """Models of the Hugging Face Hub, fetched by its real client from a server on loopback that speaks its protocol."""
 
+import contextlib
 import os
 import stat
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -183,6 +185,37 @@ def test_what_a_killed_process_left_is_swept_away(server):
     os.utime(left, (0, 0))
     hub.pull(ADDRESS)
     assert not left.exists()
+
+
+@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("step", ["replace", "link"])
+def test_disk_that_fails_at_any_step_leaves_nothing_wrong(server, monkeypatch, step, number):
+    count, work = iter(range(99)), getattr(os, step)
+
+    def fail(*given, **options):
+        if next(count) == number:
+            raise OSError(28, "No space left on device")
+        return work(*given, **options)
+
+    with monkeypatch.context() as patch, contextlib.suppress(DownloadError):
+        patch.setattr(os, step, fail)
+        hub.pull(ADDRESS)
+    assert isinstance(stored(), list)
+    assert sorted(hub.pull(ADDRESS).files) == ["onnx/model.onnx", "tokenizer.json"]
+
+
+def test_store_that_cannot_be_written_is_named(server, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SKLTRANSFER_MODELS", str(tmp_path / "file"))
+    with pytest.raises(DownloadError, match=r"cannot be kept in '.*file': .*SKLTRANSFER_MODELS"):
+        hub.pull(ADDRESS)
+
+
+def test_two_at_once_get_the_same(server):
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(hub.pull, [ADDRESS, ADDRESS])
+    assert first == second
+    assert len(stored()) == 5
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,10 +136,12 @@ def pull(
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         raise DownloadError(f"{address} is not in {str(store_folder())!r}, and HF_HUB_OFFLINE keeps it from the hub.")
     need("huggingface_hub", extra="hub")
-    pulled = _download(address, time.monotonic() + deadline)
+    with _naming_the_store(address):
+        pulled = _download(address, time.monotonic() + deadline)
     check(pulled)
-    record.parent.mkdir(parents=True, exist_ok=True)
-    write(record, json.dumps({"commit": pulled.commit, "files": dict(pulled.files)}, indent=1) + "\n")
+    with _naming_the_store(address):
+        record.parent.mkdir(parents=True, exist_ok=True)
+        write(record, json.dumps({"commit": pulled.commit, "files": dict(pulled.files)}, indent=1) + "\n")
     if not address.pinned:
         warnings.warn(
             f"{address.revision!r} of {address.repo} is commit {pulled.commit} today, and stays so on this machine. To "
@@ -147,6 +150,20 @@ def pull(
             stacklevel=2,
         )
     return pulled
+
+
+@contextmanager
+def _naming_the_store(address: Address) -> Iterator[None]:
+    """Say of errors of the disk where they happened."""
+    try:
+        yield
+    except OSError as err:
+        if isinstance(err, DownloadError):
+            raise
+        raise DownloadError(
+            f"{address} cannot be kept in {str(store_folder())!r}: {err}. Make room there, or name another folder in "
+            "SKLTRANSFER_MODELS."
+        ) from err
 
 
 def _home(address: Address, commit: str) -> Path:
