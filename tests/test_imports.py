@@ -75,7 +75,7 @@ if len(sys.argv) > 1:
 
 def test_embedding_opens_no_socket():
     done = subprocess.run([sys.executable, "-c", EMBEDS], capture_output=True, text=True)
-    assert done.stdout.strip() == "(2, 512)", done.stderr
+    assert done.stdout.strip() == "(2, 704)", done.stderr
 
 
 def test_a_socket_would_be_noticed():

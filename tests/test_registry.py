@@ -45,6 +45,7 @@ def server(tmp_path, monkeypatch):
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
         monkeypatch.setenv("SKLTRANSFER_MODELS", str(tmp_path / "store"))
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
         yield server
 
 
