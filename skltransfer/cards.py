@@ -29,6 +29,7 @@ UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 NUMERICS = 1
 
 RESIZES = ("shorter", "squash")
+ROUNDINGS = ("nearest", "torchvision", "transformers")
 INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 COLOURS = ("RGB", "BGR")
 LAYOUTS = ("NCHW", "NHWC")
@@ -52,6 +53,8 @@ class ImageSpec:
         whole image is scaled to `size`, its aspect ratio is not kept.
     resize_to : int
         Length of the shorter side before the crop, in pixels.
+    rounding : {"nearest", "torchvision", "transformers"}
+        Fractions of a pixel: longer side to the nearest, crop down; longer side down, crop to the nearest; both down.
     interpolation : str
         Pillow's name of the filter, always antialiased.
     colour : {"RGB", "BGR"}
@@ -72,6 +75,7 @@ class ImageSpec:
     size: tuple[int, int]
     resize: str = "shorter"
     resize_to: int = 0
+    rounding: str = "nearest"
     interpolation: str = "bilinear"
     colour: str = "RGB"
     range: float = 255.0
@@ -85,7 +89,8 @@ class ImageSpec:
         """List what is wrong with the values, each with the value."""
         if wrong := self._of_wrong_type():
             return wrong
-        choices = {"resize": RESIZES, "interpolation": INTERPOLATIONS, "colour": COLOURS, "layout": LAYOUTS}
+        choices = {"resize": RESIZES, "rounding": ROUNDINGS, "colour": COLOURS, "layout": LAYOUTS}
+        choices["interpolation"] = INTERPOLATIONS
         wrong = [
             f"input.{name} is {getattr(self, name)!r}, not one of {', '.join(allowed)}"
             for name, allowed in choices.items()
@@ -257,13 +262,9 @@ class Card:
         )
 
     def layers(self) -> dict[str, tuple[int | None, ...]]:
-        """Give the shape of every layer the card lists, without the batch axis.
+        """Give the shape of every layer the card lists, by name, without the batch axis; None for an unknown length.
 
         Any tensor of the graph may be used as a layer; ``skltransfer models layers NAME`` lists them all.
-
-        Returns
-        -------
-        dict of str to tuple of int or None
         """
         return dict(self.layers_table)
 

@@ -14,7 +14,7 @@ import stat
 import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -37,6 +37,13 @@ LARGE = 8_000_000
 #: Images longer than this many times their width are cropped inside the scaling, whatever the spec: 30,000 x 2 pixels
 #: scaled to a shorter side of 256 would take 3 GB.
 LONGEST = 8
+
+#: What is done to the length of the longer side, and to the place of the crop, in pixels.
+ROUNDINGS: dict[str, tuple[Callable[[float], int], Callable[[float], int]]] = {
+    "nearest": (round, int),
+    "torchvision": (int, round),
+    "transformers": (int, int),
+}
 
 _one_large_at_a_time = threading.Lock()
 #: One of these, by the image's identity, is held while a PIL image is decoded: the same image may be several samples,
@@ -351,9 +358,10 @@ def _fit(image: Image.Image, spec: ImageSpec) -> Pixels:
     size, filter_ = (spec.size[1], spec.size[0]), Image.Resampling[spec.interpolation.upper()]
     if spec.resize == "squash":
         return np.asarray(image.resize(size, filter_))
-    scale = spec.resize_to / min(image.size)
-    scaled = [max(crop, round(length * scale)) for length, crop in zip(image.size, size, strict=True)]
-    left, top = ((length - crop) // 2 for length, crop in zip(scaled, size, strict=True))
+    longer, middle = ROUNDINGS[spec.rounding]
+    shorter = min(image.size)
+    scaled = [max(crop, longer(spec.resize_to * n / shorter)) for n, crop in zip(image.size, size, strict=True)]
+    left, top = (middle((length - crop) / 2) for length, crop in zip(scaled, size, strict=True))
     if spec.fast or max(scaled) > LONGEST * spec.resize_to:
         box = _seen_in_original((left, top, left + size[0], top + size[1]), scaled, image.size)
         return np.asarray(image.resize(size, filter_, box=box))

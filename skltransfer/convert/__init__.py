@@ -1,0 +1,97 @@
+"""The way in: a model of another library to a card folder, refused unless the two agree.
+
+The graph is exported by torch; what surrounds it - size and scaling of pixels, tokenizer, lengths, pooling,
+normalisation - is read from the source's own configuration and becomes part of the graph or of the card. (`export` is
+the way out.)
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from skltransfer.convert import _images, _modules, _texts, _transformers
+from skltransfer.convert._source import TOLERANCE, Source, compare, write
+from skltransfer.errors import ConversionError
+
+__all__ = ["SOURCES", "TOLERANCE", "convert"]
+
+#: Libraries, and how a model of each is read.
+SOURCES: dict[str, Callable[..., Source]] = {
+    "sentence-transformers": _texts.sentence_transformer,
+    "timm": _images.timm,
+    "torchvision": _images.torchvision,
+    "transformers": _transformers.encoder,
+    "module": _modules.module,
+}
+
+
+def convert(kind: str, source: Any, output: str | os.PathLike[str], *, example: Any = None, **changes: Any) -> Path:
+    """Convert a model to a card folder.
+
+    Parameters
+    ----------
+    kind : {"sentence-transformers", "timm", "torchvision", "transformers", "module"}
+        Library the model comes from; ``"module"`` is any other `torch.nn.Module`.
+    source : str, path or torch.nn.Module
+        Its folder, or its name as that library takes it, with pretrained weights: ``"resnet50"`` or
+        ``"local-dir:FOLDER"`` of timm, ``"resnet50"`` or ``"ResNet50_Weights.IMAGENET1K_V1"`` of torchvision. Of timm
+        and ``"module"`` also the module itself.
+    output : path
+        Folder to write; it must not exist.
+    example : ndarray or torch.Tensor of shape (n_samples, ...), float32, optional
+        What a ``"module"`` takes, which needs one; every axis but the first is taken for fixed.
+    **changes
+        Of a ``"module"`` only: fields of the card and of its input, as in `skltransfer.load_card`, such as
+        ``preset="imagenet"``. With none about pixels the card takes numbers as they are.
+
+    Returns
+    -------
+    Path
+        The folder, to be given to ``PretrainedEmbedder(model=...)``.
+
+    Raises
+    ------
+    ConversionError
+        If the kind is unknown, the folder exists, the model cannot be loaded or has parts that cannot be converted,
+        or the card's embeddings differ from the source's by more than `TOLERANCE`; nothing is written then.
+    MissingDependencyError
+        If torch or the library is not installed: ``pip install 'skltransfer[convert]'``.
+
+    Notes
+    -----
+    The embedding of an image model is what goes into its classifier, or its pooled output if it has none; of a text
+    model what sentence-transformers says, or the mean of the last hidden state. The states before are layers of the
+    card. Agreement is tested on images and texts of several sizes, prepared by each side in its own way.
+
+    References
+    ----------
+    .. [1] Reimers and Gurevych, "Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks", EMNLP 2019.
+    .. [2] Wightman, "PyTorch Image Models", https://github.com/huggingface/pytorch-image-models
+
+    Examples
+    --------
+    >>> from skltransfer.convert import convert
+    >>> convert("timm", "resnet50", "resnet50-timm")  # doctest: +SKIP
+    PosixPath('resnet50-timm')
+    """
+    output = Path(output)
+    if kind not in SOURCES:
+        raise ConversionError(f"kind={kind!r} is not one of {', '.join(SOURCES)}.")
+    if kind != "module" and (example is not None or changes):
+        given = ", ".join(["example"] * (example is not None) + sorted(changes))
+        raise ConversionError(f"{given} is for kind='module'; a model of {kind} brings its own configuration.")
+    if output.exists():
+        raise ConversionError(f"{str(output)!r} exists; give a folder that does not.")
+    if not output.absolute().parent.is_dir():
+        raise ConversionError(f"There is no folder {str(output.absolute().parent)!r} to write {output.name!r} into.")
+    found = SOURCES[kind](source, **({"example": example, **changes} if kind == "module" else {}))
+    with tempfile.TemporaryDirectory(dir=output.absolute().parent) as temporary:
+        folder = Path(temporary) / output.name
+        folder.mkdir()
+        compare(write(found, folder), found)
+        folder.rename(output)
+    return output

@@ -1,0 +1,194 @@
+"""Classifiers of timm and torchvision: the embedding is what goes into their last linear layer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from skltransfer.cards import Card, ImageSpec
+from skltransfer.convert._source import Source, refusing, wrapped
+from skltransfer.errors import ConversionError, need
+
+#: Width and height of the images the two must agree on: landscape, portrait, square, small, odd.
+IMAGES = ((400, 300), (301, 517), (256, 256), (60, 47), (1023, 333))
+
+#: Name of the embedding in a graph. Plain "embedding" is what the exporter calls the result of a look-up in a table.
+EMBEDDING = "image_embedding"
+
+#: Pillow's filters by number.
+FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
+
+
+def made_images(sizes: Sequence[tuple[int, int]]) -> list[Any]:
+    """Make images with edges, gradients and noise, the same on every machine.
+
+    Parameters
+    ----------
+    sizes : sequence of (int, int)
+        Width and height of each, in pixels.
+
+    Returns
+    -------
+    list of PIL.Image.Image
+    """
+    image = need("PIL.Image", extra="convert")
+    made, random = [], np.random.default_rng(0)
+    for width, height in sizes:
+        y, x = np.mgrid[:height, :width]
+        smooth = np.stack([255 * x / width, 255 * y / height, 127 + 120 * np.sin(x / 9 + y / 17)], axis=-1)
+        edges = 60.0 * ((x // 21 + y // 13) % 2)[..., None]
+        noise = random.normal(scale=12, size=(height, width, 3))
+        made.append(image.fromarray(np.clip(smooth + edges - 30 + noise, 0, 255).astype(np.uint8)))
+    return made
+
+
+def _source(
+    model: Any,
+    forward: Callable[[Any], Any],
+    names: Sequence[str],
+    spec: ImageSpec,
+    transform: Callable[[Any], Any],
+    embed: Callable[[Any], Any],
+    **said: Any,
+) -> Source:
+    """Put together what timm and torchvision have in common."""
+    torch = need("torch", extra="convert")
+
+    def reference(samples: Sequence[Any], card: Card) -> np.ndarray:
+        with torch.inference_mode():
+            return np.stack([embed(transform(sample)[None])[0].numpy() for sample in samples])
+
+    return Source(
+        module=wrapped(forward, model),
+        inputs={"pixels": torch.zeros(2, 3, *spec.size)},
+        outputs=[EMBEDDING, *names],
+        card=Card(name="", modality="image", files={}, input=spec, layer=EMBEDDING, **said),
+        samples=made_images(IMAGES),
+        reference=reference,
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# timm
+
+
+def timm(source: Any) -> Source:
+    """Read a model of timm.
+
+    Parameters
+    ----------
+    source : str or torch.nn.Module
+        Its name, with pretrained weights, or what ``timm.create_model`` gave.
+
+    Returns
+    -------
+    Source
+    """
+    torch, library = need("torch", extra="convert"), need("timm", extra="convert")
+    name = source if isinstance(source, str) else type(source).__name__
+    with refusing(f"timm cannot load {name!r}"):
+        model = library.create_model(source, pretrained=True) if isinstance(source, str) else source
+        config = library.data.resolve_model_data_config(model)
+        transform = library.data.create_transform(**config, is_training=False)
+        model, facts = model.eval(), dict(model.pretrained_cfg)
+    spec = _timm_spec(config)
+
+    def embed(pixels: Any) -> Any:
+        return model.forward_head(model.forward_features(pixels), pre_logits=True).flatten(1)
+
+    def forward(pixels: Any) -> Any:
+        last, states = model.forward_intermediates(pixels)
+        return model.forward_head(last, pre_logits=True).flatten(1), *states
+
+    zeros, count = torch.zeros(2, 3, *spec.size), 0
+    with torch.inference_mode():
+        try:
+            count = len(forward(zeros)) - 1
+        except (AttributeError, NotImplementedError):  # some architectures do not give their states
+            forward = embed
+    names = [f"block_{i + 1}" for i in range(count)]
+    said: dict[str, Any] = {
+        "licence": str(facts.get("license") or ""),
+        "source": f"timm: {facts.get('architecture') or name}",
+    }
+    return _source(model, forward, names, spec, transform, embed, **said)
+
+
+def _timm_spec(config: dict[str, Any]) -> ImageSpec:
+    """Read a data configuration of timm, as its ``create_transform`` does."""
+    _, height, width = config["input_size"]
+    mode, kept = config.get("crop_mode", "center"), config["crop_pct"]
+    scaled = int(np.floor(min(height, width) / kept))
+    if mode == "squash" and kept == 1:
+        geometry: dict[str, Any] = {"resize": "squash"}
+    elif mode == "center" and height == width:
+        geometry = {"resize": "shorter", "resize_to": scaled, "rounding": "torchvision"}
+    else:
+        raise ConversionError(f"timm's crop_mode={mode!r} with crop_pct={kept} of {height} x {width} has no such card.")
+    chosen: dict[str, Any] = {"range": 1.0, "mean": tuple(config["mean"]), "std": tuple(config["std"])}
+    return ImageSpec(size=(height, width), interpolation=config["interpolation"], **geometry, **chosen)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# torchvision
+
+
+def torchvision(source: Any) -> Source:
+    """Read a classifier of torchvision.
+
+    Parameters
+    ----------
+    source : str
+        Name of a model, for its default weights, or of its weights: ``"ResNet50_Weights.IMAGENET1K_V1"``.
+
+    Returns
+    -------
+    Source
+    """
+    if not isinstance(source, str | os.PathLike):
+        raise ConversionError(
+            f"A model of torchvision is given by its name or that of its weights, not as a {type(source).__name__}: "
+            "its weights, not the module, say how pixels are scaled. For a module of your own: kind='module'."
+        )
+    name = os.fspath(source)
+    library = need("torchvision", extra="convert").models
+    with refusing(f"torchvision cannot load {name!r}"):
+        weights = library.get_weight(name) if "." in name else library.get_model_weights(name).DEFAULT
+        builder = name if "." not in name else _builder(library, weights)
+        model, preset = library.get_model(builder, weights=weights).eval(), weights.transforms()
+    spec = _preset(preset, name)
+    _behead(model, name)
+    said = {"source": f"torchvision: {weights}", "licence": "BSD-3-Clause (torchvision); see the model's own page"}
+    return _source(model, model, [], spec, preset, model, **said)
+
+
+def _builder(library: Any, weights: Any) -> str:
+    """Find the model that weights belong to."""
+    return next(str(name) for name in library.list_models() if library.get_model_weights(name) is type(weights))
+
+
+def _behead(model: Any, name: str) -> None:
+    """Replace the last linear layer by nothing: what went into it comes out."""
+    torch = need("torch", extra="convert")
+    linear = [path for path, part in model.named_modules() if isinstance(part, torch.nn.Linear)]
+    last = list(model.named_modules())[-1][0]
+    if not linear or linear[-1] != last:
+        raise ConversionError(f"{name!r} does not end in a linear layer, but in {type(model.get_submodule(last))}.")
+    parent, _, attribute = last.rpartition(".")
+    owner = model.get_submodule(parent)
+    setattr(owner, attribute, torch.nn.Identity())
+
+
+def _preset(preset: Any, name: str) -> ImageSpec:
+    """Read the transforms of torchvision's weights."""
+    try:
+        (crop,), (scaled,) = preset.crop_size, preset.resize_size
+        mean, std, mode = tuple(preset.mean), tuple(preset.std), preset.interpolation.value
+    except (AttributeError, TypeError, ValueError) as err:
+        raise ConversionError(f"The transforms of {name!r} are not those of an image classifier: {preset}") from err
+    size = (crop, crop)
+    chosen: dict[str, Any] = {"interpolation": mode, "range": 1.0, "mean": mean, "std": std}
+    return ImageSpec(size, resize_to=scaled, rounding="torchvision", **chosen)
