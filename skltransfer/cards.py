@@ -53,8 +53,6 @@ class ImageSpec:
         whole image is scaled to `size`, its aspect ratio is not kept.
     resize_to : int
         Length of the shorter side before the crop, in pixels.
-    rounding : {"nearest", "torchvision", "transformers"}
-        Fractions of a pixel: longer side to the nearest, crop down; longer side down, crop to the nearest; both down.
     interpolation : str
         Pillow's name of the filter, always antialiased.
     colour : {"RGB", "BGR"}
@@ -70,12 +68,13 @@ class ImageSpec:
         photograph, and slightly different pixels.
     max_pixels : int
         Larger images are refused before they are decoded.
+    rounding : {"nearest", "torchvision", "transformers"}
+        Fractions of a pixel: longer side to the nearest, crop down; longer side down, crop to the nearest; both down.
     """
 
     size: tuple[int, int]
     resize: str = "shorter"
     resize_to: int = 0
-    rounding: str = "nearest"
     interpolation: str = "bilinear"
     colour: str = "RGB"
     range: float = 255.0
@@ -84,6 +83,7 @@ class ImageSpec:
     layout: str = "NCHW"
     fast: bool = False
     max_pixels: int = 50_000_000
+    rounding: str = "nearest"
 
     def mistakes(self) -> list[str]:
         """List what is wrong with the values, each with the value."""

@@ -244,7 +244,7 @@ def test_every_choice_of_a_recipe_changes_its_key(choice):
 
 @pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(ImageSpec)])
 def test_every_field_of_an_input_changes_the_key(field):
-    other = ImageSpec((9, 9), "shorter", 9, "box", "BGR", 1.0, (1, 1, 1), (2, 2, 2), "NHWC", True, 7)
+    other = ImageSpec((9, 9), "shorter", 9, "box", "BGR", 1.0, (1, 1, 1), (2, 2, 2), "NHWC", True, 7, "torchvision")
     spec = dataclasses.replace(RECIPE.input, **{field: getattr(other, field)})
     assert dataclasses.replace(RECIPE, input=spec).key != RECIPE.key
 

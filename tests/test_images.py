@@ -429,6 +429,18 @@ def test_scaling_and_cropping_are_those_of_pillow_to_the_bit(interpolation, shap
     np.testing.assert_array_equal(pixels(photo, spec), by_hand(Image.fromarray(photo), spec))
 
 
+@pytest.mark.parametrize(
+    ("rounding", "scaled", "corner"),
+    [("nearest", (47, 28), (13, 2)), ("torchvision", (46, 28), (13, 2)), ("transformers", (46, 28), (13, 2))],
+)
+def test_fractions_of_a_pixel_go_where_the_library_puts_them(rounding, scaled, corner):
+    photo = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8)
+    spec = ImageSpec((24, 20), "shorter", 28, rounding=rounding)
+    image = Image.fromarray(photo).resize(scaled, Image.Resampling.BILINEAR)
+    want = image.crop((*corner, corner[0] + 20, corner[1] + 24))
+    np.testing.assert_array_equal(pixels(photo, spec), np.asarray(want))
+
+
 def test_squashing_is_that_of_pillow_to_the_bit():
     want = np.asarray(Image.fromarray(PHOTO).resize((20, 24), Image.Resampling.BICUBIC))
     np.testing.assert_array_equal(pixels(PHOTO, ImageSpec((24, 20), "squash", interpolation="bicubic")), want)
