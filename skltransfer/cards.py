@@ -334,8 +334,7 @@ def _mistakes(data: Mapping[str, Any]) -> list[str]:
     if data.get("pool", "auto") not in POOLS:
         wrong.append(f"pool is {data['pool']!r}, not one of {', '.join(POOLS)}")
     files = data.get("files") or {}
-    if "model" not in files:
-        wrong.append("files has no 'model'")
+    wrong += ["files has no 'model'"] if "model" not in files else []
     wrong += [f"files: {mistake}" for entry in files.values() if (mistake := _file_mistake(entry))]
     for name, shape in data.get("layers", {}).items():
         if not isinstance(shape, list) or not all(isinstance(n, int | None) for n in shape):
