@@ -144,7 +144,8 @@ def prepare(sources: Sequence[Source], spec: TextSpec, tokenizer: Tokenizer) -> 
 
 def _ids(encoding: Encoding, spec: TextSpec) -> Ids:
     """Give the ids; where there are none at all, one of padding, for a graph has to attend to something."""
-    return np.array(encoding.ids or [spec.pad], np.int32)
+    ids = encoding.ids or [spec.pad]
+    return np.array(ids + [spec.pad] * (spec.max_length - len(ids)) if spec.fill else ids, np.int32)
 
 
 def collate(pieces: Sequence[Ids]) -> Ids:

@@ -260,5 +260,5 @@ def test_key_is_the_same_in_another_process_with_another_hash_seed():
 
 def test_key_changes_when_the_numerics_do(monkeypatch):
     before = RECIPE.key
-    monkeypatch.setattr(cards, "NUMERICS", cards.NUMERICS + 1)
+    monkeypatch.setattr(cards._card, "NUMERICS", cards.NUMERICS + 1)
     assert dataclasses.replace(RECIPE).key != before

@@ -16,7 +16,7 @@ import onnx
 import pytest
 from PIL import Image
 
-from skltransfer import cli, demo, load_card, runtime
+from skltransfer import catalog, cli, demo, load_card, runtime
 from skltransfer.cards import Card, ImageSpec, card_path
 from skltransfer.errors import DeviceError, SklTransferError
 from tests import graphs
@@ -330,6 +330,15 @@ def test_models_verify_passes_what_is_as_recorded(model, capsys):
     assert golden.startswith("Golden rows differ by 0.0e+00")
 
 
+def test_models_verify_compares_the_golden_rows_of_texts(tmp_path, capsys):
+    from tests import text_graphs
+
+    folder = text_graphs.save(tmp_path)
+    catalog.write_card(load_card(folder))
+    assert cli.main(["models", "verify", str(folder)]) == 0
+    assert lines(capsys)[-1].startswith("Golden rows differ by 0.0e+00")
+
+
 def test_models_verify_ends_with_status_1_beyond_rounding(model):
     data = json.loads(card_path(model).read_text())
     data["golden"]["rows"][0][0] *= 1.01
@@ -339,7 +348,7 @@ def test_models_verify_ends_with_status_1_beyond_rounding(model):
 
 def test_models_verify_compares_only_files_of_a_backbone_of_numbers(tmp_path, capsys):
     assert cli.main(["models", "verify", str(graphs.save(graphs.doubled(), tmp_path))]) == 0
-    assert lines(capsys)[-1] == "Golden rows are recorded of backbones of images only."
+    assert lines(capsys)[-1] == "The card holds no golden rows to compare with."
 
 
 def test_models_verify_refuses_another_file(model, capsys):

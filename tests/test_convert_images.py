@@ -71,6 +71,14 @@ def test_model_of_timm_gives_the_same_rows_as_a_card(name, width, tmp_path):
     assert_agree(rows, inferred(model, [transform(image)[None] for image in PHOTOS]))
 
 
+def test_model_of_timm_keeps_its_mode(tmp_path):
+    import timm
+
+    model = timm.create_model("test_resnet").train()
+    convert("timm", model, tmp_path / "card")
+    assert model.training
+
+
 def test_name_of_timm_is_loaded_with_its_weights_and_terms(tmp_path):
     import timm
 
@@ -250,6 +258,16 @@ def test_text_encoder_of_transformers_gives_the_mean_of_its_last_state(tmp_path)
         tokens = [tokenizer(text, truncation=True, max_length=LENGTH, return_tensors="pt") for text in TEXTS]
         want = np.stack([model(**each).last_hidden_state[0].mean(dim=0).numpy() for each in tokens])
     assert_agree(rows, want)
+
+
+def test_text_encoder_without_all_its_weights_is_refused(tmp_path):
+    from tests.test_convert import make
+
+    source = make(tmp_path).parent / "bert"
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps({**config, "num_hidden_layers": config["num_hidden_layers"] + 1}))
+    with pytest.raises(ConversionError, match=r"has no weights for encoder\.layer"):
+        convert("transformers", source, tmp_path / "card")
 
 
 def transformers_model(folder):

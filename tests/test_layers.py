@@ -29,6 +29,7 @@ LIBRARIES = {
     "datasets": {"sklearn"},
     "embedder": {"sklearn"},
     "demo": {"sklearn", "matplotlib", "PIL", "joblib", "threadpoolctl"},
+    "convert": {"PIL"},
     "selection": {"sklearn", "scipy", "joblib", "threadpoolctl"},
     "report": {"sklearn", "matplotlib", "PIL", "threadpoolctl"},
 }

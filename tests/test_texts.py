@@ -355,6 +355,17 @@ def test_prefix_stands_before_every_text(tmp_path):
     np.testing.assert_allclose(rows, expected([f"eight eight {text}" for text in TEXTS]), rtol=1e-5)
 
 
+FILLED = (["[CLS]", "one", "[SEP]", "[PAD]", "[PAD]"], ["[CLS]", "one", "two", "three", "[SEP]"])
+
+
+@pytest.mark.parametrize("long_text", ["truncate", "windows"])
+def test_filled_texts_hold_padding_like_any_token(long_text, tmp_path):
+    path = text_graphs.save(tmp_path, text_graphs.encoder({"input_ids": "int64"}), pool="mean", max_length=5, fill=True)
+    rows = PretrainedEmbedder(path, long_text=long_text).transform(["one", "one two three"])
+    ids = [[VOCABULARY[token] for token in tokens] for tokens in FILLED]
+    np.testing.assert_allclose(rows, TABLE[ids].mean(axis=1), rtol=1e-5)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Graphs
 
@@ -654,9 +665,12 @@ def test_bare_graph_of_several_inputs_is_run_in_a_child_first(tmp_path, monkeypa
 
 
 MISTAKES = {
-    "max_length": (0, "input.max_length is 0, not a positive integer"),
-    "max_chars": (-1, "input.max_chars is -1, not a positive integer"),
+    "max_length": (0, "input.max_length is 0, not an integer from 1 on"),
+    "max_chars": (-1, "input.max_chars is -1, not an integer from 1 on"),
     "truncation": ("middle", "input.truncation is 'middle', not one of right, left"),
+    "pad": ("0", "input.pad is '0', not an integer from 0 on"),
+    "prefix": (None, "input.prefix is None, not a str"),
+    "fill": ("yes", "input.fill is 'yes', not a bool"),
     "long_text": ("drop", "input.long_text is 'drop', not one of truncate, windows"),
 }
 

@@ -1,5 +1,6 @@
 """What tests of the extras need of torch and its neighbours."""
 
+import importlib
 import importlib.util
 import sys
 
@@ -14,7 +15,7 @@ def torchvision_beside_any_torch() -> None:
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("torchvision") is None:
         return
     try:
-        import torchvision
+        importlib.import_module("torchvision")
     except RuntimeError:
         import torch
 
@@ -23,4 +24,4 @@ def torchvision_beside_any_torch() -> None:
             torch.library.define(f"torchvision::_{operator}_backward", "(Tensor x) -> Tensor")
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
             del sys.modules[name]
-        import torchvision  # noqa: F401
+        importlib.import_module("torchvision")

@@ -58,6 +58,8 @@ def convert(kind: str, source: Any, output: str | os.PathLike[str], *, example: 
     ConversionError
         If the kind is unknown, the folder exists, the model cannot be loaded or has parts that cannot be converted,
         or the card's embeddings differ from the source's by more than `TOLERANCE`; nothing is written then.
+    CardError
+        If **changes are no fields of the card or of its input.
     MissingDependencyError
         If torch or the library is not installed: ``pip install 'skltransfer[convert]'``.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,9 +20,6 @@ IMAGES = ((400, 300), (301, 517), (256, 256), (60, 47), (1023, 333))
 #: Name of the embedding in a graph. Plain "embedding" is what the exporter calls the result of a look-up in a table.
 EMBEDDING = "image_embedding"
 
-#: Pillow's filters by number.
-FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
-
 
 def made_images(sizes: Sequence[tuple[int, int]]) -> list[Any]:
     """Make images with edges, gradients and noise, the same on every machine.
@@ -34,14 +33,15 @@ def made_images(sizes: Sequence[tuple[int, int]]) -> list[Any]:
     -------
     list of PIL.Image.Image
     """
-    image = need("PIL.Image", extra="convert")
+    from PIL import Image
+
     made, random = [], np.random.default_rng(0)
     for width, height in sizes:
         y, x = np.mgrid[:height, :width]
         smooth = np.stack([255 * x / width, 255 * y / height, 127 + 120 * np.sin(x / 9 + y / 17)], axis=-1)
         edges = 60.0 * ((x // 21 + y // 13) % 2)[..., None]
         noise = random.normal(scale=12, size=(height, width, 3))
-        made.append(image.fromarray(np.clip(smooth + edges - 30 + noise, 0, 255).astype(np.uint8)))
+        made.append(Image.fromarray(np.clip(smooth + edges - 30 + noise, 0, 255).astype(np.uint8)))
     return made
 
 
@@ -90,7 +90,7 @@ def timm(source: Any) -> Source:
     torch, library = need("torch", extra="convert"), need("timm", extra="convert")
     name = source if isinstance(source, str) else type(source).__name__
     with refusing(f"timm cannot load {name!r}"):
-        model = library.create_model(source, pretrained=True) if isinstance(source, str) else source
+        model = library.create_model(source, pretrained=True) if isinstance(source, str) else copy.deepcopy(source)
         config = library.data.resolve_model_data_config(model)
         transform = library.data.create_transform(**config, is_training=False)
         model, facts = model.eval(), dict(model.pretrained_cfg)
@@ -103,13 +103,11 @@ def timm(source: Any) -> Source:
         last, states = model.forward_intermediates(pixels)
         return model.forward_head(last, pre_logits=True).flatten(1), *states
 
-    zeros, count = torch.zeros(2, 3, *spec.size), 0
-    with torch.inference_mode():
-        try:
-            count = len(forward(zeros)) - 1
-        except (AttributeError, NotImplementedError):  # some architectures do not give their states
-            forward = embed
-    names = [f"block_{i + 1}" for i in range(count)]
+    if not hasattr(model, "forward_intermediates"):  # some architectures do not give their states
+        forward = embed
+    with refusing(f"{name!r} does not run"), torch.inference_mode():
+        given = forward(torch.zeros(2, 3, *spec.size))
+    names = [f"block_{i + 1}" for i in range(len(given) - 1 if isinstance(given, tuple) else 0)]
     said: dict[str, Any] = {
         "licence": str(facts.get("license") or ""),
         "source": f"timm: {facts.get('architecture') or name}",
@@ -121,7 +119,7 @@ def _timm_spec(config: dict[str, Any]) -> ImageSpec:
     """Read a data configuration of timm, as its ``create_transform`` does."""
     _, height, width = config["input_size"]
     mode, kept = config.get("crop_mode", "center"), config["crop_pct"]
-    scaled = int(np.floor(min(height, width) / kept))
+    scaled = math.floor(min(height, width) / kept)
     if mode == "squash" and kept == 1:
         geometry: dict[str, Any] = {"resize": "squash"}
     elif mode == "center" and height == width:
@@ -161,8 +159,7 @@ def torchvision(source: Any) -> Source:
         model, preset = library.get_model(builder, weights=weights).eval(), weights.transforms()
     spec = _preset(preset, name)
     _behead(model, name)
-    said = {"source": f"torchvision: {weights}", "licence": "BSD-3-Clause (torchvision); see the model's own page"}
-    return _source(model, model, [], spec, preset, model, **said)
+    return _source(model, model, [], spec, preset, model, source=f"torchvision: {weights}")
 
 
 def _builder(library: Any, weights: Any) -> str:
@@ -176,7 +173,8 @@ def _behead(model: Any, name: str) -> None:
     linear = [path for path, part in model.named_modules() if isinstance(part, torch.nn.Linear)]
     last = list(model.named_modules())[-1][0]
     if not linear or linear[-1] != last:
-        raise ConversionError(f"{name!r} does not end in a linear layer, but in {type(model.get_submodule(last))}.")
+        other = type(model.get_submodule(last)).__name__
+        raise ConversionError(f"{name!r} does not end in a linear layer, but in {other}.")
     parent, _, attribute = last.rpartition(".")
     owner = model.get_submodule(parent)
     setattr(owner, attribute, torch.nn.Identity())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skltransfer import catalog, stream
+from skltransfer import catalog, graph, stream
 from skltransfer.cards import Card, ModelFile
 from skltransfer.errors import ConversionError, InputWarning, need
 from skltransfer.runtime import Device
@@ -80,15 +80,15 @@ def write(source: Source, folder: Path) -> Card:
         (folder / f"{role}.json").write_text(text, "utf8")
     files = {"model": ModelFile("model.onnx"), **{role: ModelFile(f"{role}.json") for role in source.files}}
     card = replace(source.card, name=folder.name, files=files, folder=folder)
-    card = catalog.load_card(card, layers_table=_states(card, source), **source.changes)
+    card = catalog.load_card(card, **source.changes)
+    card = replace(card, layers_table=_states(card.layers(), source.outputs))
     catalog.write_card(card, folder / "card.json")
     return catalog.load_card(folder)
 
 
-def _states(card: Card, source: Source) -> dict[str, tuple[int | None, ...]]:
-    """Give the shapes of what was exported as an output: worth using as layers, among hundreds of tensors."""
-    shapes = catalog.load_card(card, **source.changes).layers()
-    return {name: shapes[name] for name in source.outputs} if len(source.outputs) > 1 else shapes
+def _states(shapes: dict[str, graph.Shape], outputs: Sequence[str]) -> dict[str, graph.Shape]:
+    """Keep what was exported as an output, if that is more than the embedding: of hundreds of tensors, the layers."""
+    return {name: shapes[name] for name in outputs} if len(outputs) > 1 else shapes
 
 
 def _export(source: Source, path: Path) -> None:
@@ -176,6 +176,7 @@ def wrapped(forward: Callable[..., Any], *modules: Any) -> Any:
     """
     torch = need("torch", extra="convert")
 
+    # torch may be absent where types are checked; where it is not, this is no error to ignore
     class Wrapped(torch.nn.Module):  # type: ignore[misc,name-defined,unused-ignore]
         def __init__(self) -> None:
             super().__init__()

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 
 from skltransfer.cards import Card, ImageSpec, TextSpec
-from skltransfer.convert._images import EMBEDDING, FILTERS, IMAGES, made_images
+from skltransfer.convert._images import EMBEDDING, IMAGES, made_images
 from skltransfer.convert._source import Source, refusing, wrapped
 from skltransfer.convert._texts import TEXTS, licence, path_or_name, text_spec
 from skltransfer.errors import ConversionError, need
+
+#: Pillow's filters by number.
+FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 
 
 def encoder(source: Any) -> Source:
@@ -39,7 +42,12 @@ def encoder(source: Any) -> Source:
             f"{type(model).__name__} takes {main!r} and is no encoder of one modality; save the part you want "
             "(model.vision_model.save_pretrained(...), with its processor), and convert that."
         )
-    return SOURCES[main](name, library, model.eval(), set(found["missing_keys"]))
+    missing = sorted(key for key in found["missing_keys"] if "pooler" not in key)
+    if missing:
+        raise ConversionError(f"{name!r} has no weights for {', '.join(missing[:3])}; nothing to convert.")
+    if found["missing_keys"]:
+        model.pooler = None  # what was never trained is no embedding
+    return SOURCES[main](name, library, model.eval())
 
 
 def _card(name: str, modality: str, spec: ImageSpec | TextSpec, layer: str, pool: str = "auto") -> Card:
@@ -52,7 +60,7 @@ def _card(name: str, modality: str, spec: ImageSpec | TextSpec, layer: str, pool
 # Texts
 
 
-def _texts(name: str, library: Any, model: Any, missing: set[str]) -> Source:
+def _texts(name: str, library: Any, model: Any) -> Source:
     """Read an encoder of texts: the embedding is the mean of the last hidden state."""
     torch = need("torch", extra="convert")
     with refusing(f"transformers cannot load the tokenizer of {name!r}"):
@@ -90,19 +98,16 @@ def _texts(name: str, library: Any, model: Any, missing: set[str]) -> Source:
 # Images
 
 
-def _vision(name: str, library: Any, model: Any, missing: set[str]) -> Source:
+def _vision(name: str, library: Any, model: Any) -> Source:
     """Read an encoder of images: the embedding is its pooled output, unless that was never trained."""
     torch = need("torch", extra="convert")
     with refusing(f"transformers cannot load the image processor of {name!r}"):
         processor = library.AutoImageProcessor.from_pretrained(name, backend="pil")
-    spec = _image_spec(processor, name)
-    trained = not any("pooler" in key for key in missing)
-    if missing - {key for key in missing if "pooler" in key}:
-        raise ConversionError(f"{name!r} has no weights for {', '.join(sorted(missing)[:3])}; nothing to convert.")
+    with refusing(f"The image processor of {name!r} cannot be read"):
+        spec = _image_spec(processor, name)
 
     def embedding(found: Any) -> Any:
-        pooled = found.get("pooler_output") if trained else None
-        if pooled is not None:
+        if (pooled := found.get("pooler_output")) is not None:
             return pooled.flatten(1)
         return found.last_hidden_state[:, 0] if found.last_hidden_state.ndim == 3 else found.last_hidden_state
 

@@ -1,10 +1,4 @@
-"""Facts: what a backbone is (`Card`) and every choice that changes its numbers (`Recipe`).
-
-The room owns the card format and nothing else: it reads JSON, imports no library, opens no graph and writes no file.
-
-The format carries a number, `SCHEMA`. To change it: raise the number, teach `Card.from_dict` to read the old form
-(`UPGRADES` maps an old number to a function on the dictionary), keep a card of every old number in the tests.
-"""
+"""What a backbone is, every choice that changes its numbers, and where cards are found."""
 
 from __future__ import annotations
 
@@ -12,7 +6,6 @@ import dataclasses
 import hashlib
 import importlib.resources
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from skltransfer.cards._inputs import SPECS, InputSpec
 from skltransfer.errors import CardError, UnknownModelError, nearest
 
 SCHEMA = 1
@@ -28,158 +22,8 @@ UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 #: Raised whenever the code that reads images or runs graphs changes numbers for the same card.
 NUMERICS = 1
 
-RESIZES = ("shorter", "squash")
-ROUNDINGS = ("nearest", "torchvision", "transformers")
-INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
-COLOURS = ("RGB", "BGR")
-LAYOUTS = ("NCHW", "NHWC")
 POOLS = ("auto", "mean", "max", "cls", "last", "gem", "flatten")
 PRECISIONS = ("auto", "fp32")
-LONG_TEXTS = ("truncate", "windows")
-
-
-@dataclass(frozen=True)
-class ImageSpec:
-    """How an image becomes the input of a graph.
-
-    The numbers that reach the graph are ``(range * pixel / 255 - mean) / std``, pixel by pixel.
-
-    Parameters
-    ----------
-    size : (int, int)
-        Height and width the graph takes, in pixels.
-    resize : {"shorter", "squash"}
-        ``"shorter"``: the shorter side is scaled to `resize_to` and the centre is cropped to `size`; ``"squash"``: the
-        whole image is scaled to `size`, its aspect ratio is not kept.
-    resize_to : int
-        Length of the shorter side before the crop, in pixels.
-    interpolation : str
-        Pillow's name of the filter, always antialiased.
-    colour : {"RGB", "BGR"}
-        Channel order.
-    range : float
-        Value a white pixel has before `mean` and `std` are applied: 255.0 or 1.0, as the model was trained.
-    mean, std : tuple of float
-        Per channel, in the graph's channel order, in units of `range`.
-    layout : {"NCHW", "NHWC"}
-        Axes of the graph's input, and of its feature maps.
-    fast : bool
-        Let the JPEG decoder scale down while it decodes, and crop inside the scaling: about half the time per
-        photograph, and slightly different pixels.
-    max_pixels : int
-        Larger images are refused before they are decoded.
-    rounding : {"nearest", "torchvision", "transformers"}
-        Fractions of a pixel: longer side to the nearest, crop down; longer side down, crop to the nearest; both down.
-    """
-
-    size: tuple[int, int]
-    resize: str = "shorter"
-    resize_to: int = 0
-    interpolation: str = "bilinear"
-    colour: str = "RGB"
-    range: float = 255.0
-    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
-    std: tuple[float, ...] = (1.0, 1.0, 1.0)
-    layout: str = "NCHW"
-    fast: bool = False
-    max_pixels: int = 50_000_000
-    rounding: str = "nearest"
-
-    def mistakes(self) -> list[str]:
-        """List what is wrong with the values, each with the value."""
-        if wrong := self._of_wrong_type():
-            return wrong
-        choices = {"resize": RESIZES, "rounding": ROUNDINGS, "colour": COLOURS, "layout": LAYOUTS}
-        choices["interpolation"] = INTERPOLATIONS
-        wrong = [
-            f"input.{name} is {getattr(self, name)!r}, not one of {', '.join(allowed)}"
-            for name, allowed in choices.items()
-            if getattr(self, name) not in allowed
-        ]
-        if len(self.size) != 2 or not all(isinstance(n, int) and 0 < n <= 4096 for n in self.size):
-            wrong.append(f"input.size is {self.size!r}, not [height, width] between 1 and 4096")
-        elif self.resize == "shorter" and self.resize_to < max(self.size):
-            wrong.append(f"input.resize_to is {self.resize_to!r}, smaller than the crop {self.size!r}")
-        for name in ("mean", "std"):
-            values = getattr(self, name)
-            if len(values) != 3 or not all(isinstance(v, (int, float)) and math.isfinite(v) for v in values):
-                wrong.append(f"input.{name} is {values!r}, not three finite numbers")
-        if any(v == 0 for v in self.std):
-            wrong.append(f"input.std is {self.std!r}: zero cannot divide")
-        if self.range not in (1.0, 255.0):
-            wrong.append(f"input.range is {self.range!r}, not 1 or 255")
-        return wrong
-
-    def _of_wrong_type(self) -> list[str]:
-        kinds = {"size": tuple, "resize_to": int, "mean": tuple, "std": tuple, "fast": bool, "max_pixels": int}
-        return [
-            f"input.{name} is {getattr(self, name)!r}, not a {'list' if kind is tuple else kind.__name__}"
-            for name, kind in kinds.items()
-            if not isinstance(getattr(self, name), kind)
-        ]
-
-
-@dataclass(frozen=True)
-class ArraySpec:
-    """Input of a backbone that takes numbers: handed to the graph as float32, nothing done to it."""
-
-    layout: str = "NCHW"
-
-    def mistakes(self) -> list[str]:
-        """List what is wrong with the values, each with the value."""
-        return [] if self.layout in LAYOUTS else [f"input.layout is {self.layout!r}, not one of {', '.join(LAYOUTS)}"]
-
-
-@dataclass(frozen=True)
-class TextSpec:
-    """How a text becomes the input of a graph: by the card's file ``"tokenizer"``, a tokenizer.json.
-
-    Parameters
-    ----------
-    max_length : int
-        Tokens, special ones included, that the graph takes of a text.
-    truncation : {"right", "left"}
-        Side of a longer text that is cut off.
-    long_text : {"truncate", "windows"}
-        ``"truncate"``: what is cut off is lost; ``"windows"``: a longer text is the mean of its parts' embeddings.
-    prefix : str
-        Put before every text, as some models were trained ("query: ").
-    max_chars : int
-        Characters of a text that are looked at; bounds the time a hostile one takes.
-    pad : int
-        Token id that fills up the shorter texts of a batch; its mask is zero.
-    layout : {"NCHW"}
-        As for other inputs; tokens have none.
-    """
-
-    max_length: int = 256
-    truncation: str = "right"
-    long_text: str = "truncate"
-    prefix: str = ""
-    max_chars: int = 1_000_000
-    pad: int = 0
-    layout: str = "NCHW"
-
-    def mistakes(self) -> list[str]:
-        """List what is wrong with the values, each with the value."""
-        choices = {"truncation": ("right", "left"), "long_text": LONG_TEXTS, "layout": LAYOUTS}
-        wrong = [
-            f"input.{name} is {getattr(self, name)!r}, not one of {', '.join(allowed)}"
-            for name, allowed in choices.items()
-            if getattr(self, name) not in allowed
-        ]
-        for name in ("max_length", "max_chars"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                wrong.append(f"input.{name} is {getattr(self, name)!r}, not a positive integer")
-        return wrong
-
-
-InputSpec = ImageSpec | ArraySpec | TextSpec
-SPECS: dict[str, type[ImageSpec] | type[ArraySpec] | type[TextSpec]] = {
-    "image": ImageSpec,
-    "array": ArraySpec,
-    "text": TextSpec,
-}
 
 
 @dataclass(frozen=True)
