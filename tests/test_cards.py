@@ -165,7 +165,7 @@ def test_manifest_is_relative_to_the_folder_of_the_graph():
 
 
 def test_unknown_name_is_told_the_nearest(monkeypatch):
-    monkeypatch.setattr(cards, "names", lambda: ["text-mini", "vision-mini"])
+    monkeypatch.setattr(cards._card, "names", lambda: ["text-mini", "vision-mini"])
     with pytest.raises(UnknownModelError, match=r"no model 'vision-nimi'.*Did you mean 'vision-mini'"):
         cards.find("vision-nimi")
 

@@ -334,8 +334,8 @@ def test_models_verify_compares_the_golden_rows_of_texts(tmp_path, capsys):
     from tests import text_graphs
 
     folder = text_graphs.save(tmp_path)
-    catalog.write_card(load_card(folder))
-    assert cli.main(["models", "verify", str(folder)]) == 0
+    catalog.write_card(load_card(folder), tmp_path / "card.json")
+    assert cli.main(["models", "verify", folder]) == 0
     assert lines(capsys)[-1].startswith("Golden rows differ by 0.0e+00")
 
 
