@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
 from skltransfer import cache as _cache
-from skltransfer import catalog, runtime, stream
+from skltransfer import catalog, runtime, stream, variants
 from skltransfer.cards import LONG_TEXTS, POOLS, PRECISIONS, Card
 from skltransfer.errors import BadSamplesWarning, InputWarning, ModelError, need
 from skltransfer.samples import Samples, unpack
@@ -294,10 +294,11 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
 
     def _plan(self) -> tuple[stream.Plan, int | None]:
         """Turn the parameters into what is run."""
-        card = catalog.load_card(self.model)
+        device = runtime.resolve(self.device)
+        card = variants.find(catalog.load_card(self.model), self.precision, device)
         return catalog.plan(
             card,
-            runtime.resolve(self.device),
+            device,
             layer=self.layer,
             pool=self.pool,
             normalize=self.normalize,

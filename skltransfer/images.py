@@ -409,6 +409,26 @@ def _notice_truncation_allowed() -> None:
         _warn_truncation_allowed()
 
 
+def numbers(samples: Sequence[Any], spec: ImageSpec) -> npt.NDArray[np.float32]:
+    """Prepare images, up to the numbers a backbone takes; when rows are computed, its graph does the last part.
+
+    Parameters
+    ----------
+    samples : sequence
+        Images, in any form `read` takes.
+    spec : ImageSpec
+        How they are prepared.
+
+    Returns
+    -------
+    ndarray of shape (n, 3, height, width) or (n, height, width, 3), float32
+    """
+    pixels = np.stack([prepare(read(sample), spec) for sample in samples]).astype(np.float64)
+    pixels = pixels[..., ::-1] if spec.colour == "BGR" else pixels
+    scaled = (spec.range * pixels / 255 - np.array(spec.mean)) / np.array(spec.std)
+    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2) if spec.layout == "NCHW" else scaled, np.float32)
+
+
 def probe(spec: ImageSpec, like: Pixels | None = None) -> Pixels:
     """Make three images to try a graph on: a gradient, stripes and dim noise, the same on every machine.
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skltransfer import PretrainedEmbedder, load_card
+from skltransfer import PretrainedEmbedder, load_card, made
 from skltransfer.convert import TOLERANCE, convert
-from skltransfer.convert._images import IMAGES, made_images
+from skltransfer.convert._images import IMAGES
 from skltransfer.errors import ConversionError
 from tests.torch_extras import torchvision_beside_any_torch
 
@@ -25,7 +25,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 torchvision_beside_any_torch()
 
 #: Other images than those the conversion itself compares.
-PHOTOS = made_images(((320, 241), (77, 200), (500, 499)))
+PHOTOS = made.images(((320, 241), (77, 200), (500, 499)))
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,10 @@ FLOORS = [
     ["errors", "_version"],
     ["cards"],
     ["hub", "graph", "runtime", "images", "texts", "arrays", "samples", "cache", "datasets"],
-    ["stream", "trial"],
+    ["stream", "trial", "made"],
     ["registry"],
     ["catalog"],
+    ["variants"],
     ["embedder"],
     ["demo", "report", "convert", "selection"],
     ["cli"],
@@ -27,16 +28,17 @@ LIBRARIES = {
     "images": {"PIL"},
     "texts": {"tokenizers"},
     "datasets": {"sklearn"},
+    "made": {"PIL"},
+    "variants": {"onnxruntime"},
     "embedder": {"sklearn"},
     "demo": {"sklearn", "matplotlib", "PIL", "joblib", "threadpoolctl"},
-    "convert": {"PIL"},
     "selection": {"sklearn", "scipy", "joblib", "threadpoolctl"},
     "report": {"sklearn", "matplotlib", "PIL", "threadpoolctl"},
 }
 NUMPY_FREE = {"errors", "cards", "hub", "cli", "registry"}
 STARTS_THREADS = {"stream", "runtime"}
 #: Models, rows, pictures where the user says, and the folder of a converted model.
-WRITES_FILES = {"hub", "cache", "report", "convert"}
+WRITES_FILES = {"hub", "cache", "report", "convert", "variants"}
 
 #: "At most about 400" lines in a module.
 LONGEST = 480

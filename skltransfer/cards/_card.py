@@ -23,7 +23,7 @@ UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 NUMERICS = 1
 
 POOLS = ("auto", "mean", "max", "cls", "last", "gem", "flatten")
-PRECISIONS = ("auto", "fp32")
+PRECISIONS = ("auto", "fp32", "fp16", "int8")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from skltransfer import made
 from skltransfer.cards import Card, ImageSpec
 from skltransfer.convert._source import Source, refusing, wrapped
 from skltransfer.errors import ConversionError, need
@@ -19,30 +20,6 @@ IMAGES = ((400, 300), (301, 517), (256, 256), (60, 47), (1023, 333))
 
 #: Name of the embedding in a graph. Plain "embedding" is what the exporter calls the result of a look-up in a table.
 EMBEDDING = "image_embedding"
-
-
-def made_images(sizes: Sequence[tuple[int, int]]) -> list[Any]:
-    """Make images with edges, gradients and noise, the same on every machine.
-
-    Parameters
-    ----------
-    sizes : sequence of (int, int)
-        Width and height of each, in pixels.
-
-    Returns
-    -------
-    list of PIL.Image.Image
-    """
-    from PIL import Image
-
-    made, random = [], np.random.default_rng(0)
-    for width, height in sizes:
-        y, x = np.mgrid[:height, :width]
-        smooth = np.stack([255 * x / width, 255 * y / height, 127 + 120 * np.sin(x / 9 + y / 17)], axis=-1)
-        edges = 60.0 * ((x // 21 + y // 13) % 2)[..., None]
-        noise = random.normal(scale=12, size=(height, width, 3))
-        made.append(Image.fromarray(np.clip(smooth + edges - 30 + noise, 0, 255).astype(np.uint8)))
-    return made
 
 
 def _source(
@@ -66,7 +43,7 @@ def _source(
         inputs={"pixels": torch.zeros(2, 3, *spec.size)},
         outputs=[EMBEDDING, *names],
         card=Card(name="", modality="image", files={}, input=spec, layer=EMBEDDING, **said),
-        samples=made_images(IMAGES),
+        samples=made.images(IMAGES),
         reference=reference,
     )
 

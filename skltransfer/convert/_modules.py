@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from skltransfer import images
+from skltransfer import images, made
 from skltransfer.cards import Card, ImageSpec
-from skltransfer.convert._images import IMAGES, made_images
+from skltransfer.convert._images import IMAGES
 from skltransfer.convert._source import Source, refusing, wrapped
 from skltransfer.errors import ConversionError, need
 
@@ -59,7 +59,7 @@ def _source(model: Any, example: Any, changes: dict[str, Any]) -> Source:
         return (given,) if isinstance(given, torch.Tensor) else tuple(given)
 
     def reference(samples: Sequence[Any], card: Card) -> np.ndarray:
-        numbers = _pixels(samples, card.input) if isinstance(card.input, ImageSpec) else np.stack(samples)
+        numbers = images.numbers(samples, card.input) if isinstance(card.input, ImageSpec) else np.stack(samples)
         with torch.inference_mode():
             rows = forward(torch.from_numpy(np.ascontiguousarray(numbers, np.float32)))[0].numpy()
         return np.asarray(rows if rows.ndim == 2 else rows.mean(axis=_places(rows, card)))
@@ -78,7 +78,7 @@ def _source(model: Any, example: Any, changes: dict[str, Any]) -> Source:
         card=Card(
             name="", modality=modality, files={}, layer="output_0", source=f"a module of torch: {type(model).__name__}"
         ),
-        samples=made_images(IMAGES) if modality == "image" else [*example[: len(example) // 2].numpy(), *random],
+        samples=made.images(IMAGES) if modality == "image" else [*example[: len(example) // 2].numpy(), *random],
         reference=reference,
         changes=changes,
     )
@@ -89,11 +89,3 @@ def _places(rows: np.ndarray, card: Card) -> tuple[int, ...]:
     assert card.input is not None
     first = rows.ndim == 4 and card.input.layout == "NCHW"
     return tuple(range(2, rows.ndim)) if first else tuple(range(1, rows.ndim - 1))
-
-
-def _pixels(samples: Sequence[Any], spec: ImageSpec) -> np.ndarray:
-    """Prepare images as a card says, in numpy; a card does it inside the graph."""
-    pixels = np.stack([images.prepare(images.read(sample), spec) for sample in samples]).astype(np.float64)
-    pixels = pixels[..., ::-1] if spec.colour == "BGR" else pixels
-    numbers = (spec.range * pixels / 255 - np.array(spec.mean)) / np.array(spec.std)
-    return np.asarray(numbers.transpose(0, 3, 1, 2) if spec.layout == "NCHW" else numbers)

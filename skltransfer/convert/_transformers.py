@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from skltransfer import made
 from skltransfer.cards import Card, ImageSpec, TextSpec
-from skltransfer.convert._images import EMBEDDING, IMAGES, made_images
+from skltransfer.convert._images import EMBEDDING, IMAGES
 from skltransfer.convert._source import Source, refusing, wrapped
 from skltransfer.convert._texts import TEXTS, licence, path_or_name, text_spec
 from skltransfer.errors import ConversionError, need
@@ -128,7 +129,7 @@ def _vision(name: str, library: Any, model: Any) -> Source:
         inputs={"pixel_values": example},
         outputs=[EMBEDDING, *(f"hidden_{i}" for i in range(states))],
         card=_card(name, "image", spec, EMBEDDING),
-        samples=made_images(IMAGES),
+        samples=made.images(IMAGES),
         reference=reference,
     )
 

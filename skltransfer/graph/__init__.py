@@ -7,6 +7,7 @@ layer, pooling, normalisation - becomes nodes of one graph, so that a single run
 from skltransfer.graph._build import build, check_layers, filled
 from skltransfer.graph._editor import INPUT, OUTPUT
 from skltransfer.graph._pool import pooled_width, shared_pools
+from skltransfer.graph._precision import in_blocks, products, typed, widen, with_old_names
 from skltransfer.graph._read import Facts, Shape, load, read, scan
 from skltransfer.graph._write import pieces
 
@@ -18,10 +19,15 @@ __all__ = [
     "build",
     "check_layers",
     "filled",
+    "in_blocks",
     "load",
     "pieces",
     "pooled_width",
+    "products",
     "read",
     "scan",
     "shared_pools",
+    "typed",
+    "widen",
+    "with_old_names",
 ]

@@ -11,7 +11,8 @@ from skltransfer.cards import ArraySpec, ImageSpec, InputSpec, TextSpec
 from skltransfer.errors import CardError, LayerError, nearest
 from skltransfer.graph._editor import INPUT, Editor, keep, replace
 from skltransfer.graph._pool import append_head
-from skltransfer.graph._read import Facts, Shape, bodies, first_axis, read, tensors
+from skltransfer.graph._precision import widen
+from skltransfer.graph._read import Facts, Shape, first_axis, read
 
 if TYPE_CHECKING:
     import onnx
@@ -68,7 +69,7 @@ def build(
     PRELUDES[type(spec)](editor, spec, facts)
     append_head(editor, [(name, facts.layers[name]) for name in layers], pool, normalize, spec.layout)
     if precision == "fp32":
-        _widen(model)
+        widen(model)
     return model
 
 
@@ -252,21 +253,3 @@ PRELUDES: dict[type, Callable[[Editor, Any, Facts], None]] = {
     ArraySpec: _array_prelude,
     TextSpec: _text_prelude,
 }
-
-
-def _widen(model: onnx.ModelProto) -> None:
-    """Turn every float16 tensor of a graph into float32: weights, constants and casts."""
-    from onnx import TensorProto, numpy_helper
-
-    for tensor in tensors(model):
-        if tensor.data_type == TensorProto.FLOAT16:
-            wide = numpy_helper.to_array(tensor).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
-    for body in bodies(model):
-        for value in (*getattr(body, "value_info", ()), *getattr(body, "input", ()), *getattr(body, "output", ())):
-            if not isinstance(value, str) and value.type.tensor_type.elem_type == TensorProto.FLOAT16:
-                value.type.tensor_type.elem_type = TensorProto.FLOAT
-        for node in body.node:
-            for attribute in node.attribute:
-                if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
-                    attribute.i = TensorProto.FLOAT

@@ -259,30 +259,41 @@ def read(model: onnx.ModelProto) -> Facts:
     ModelError
         If it has no input with a batch axis.
     """
+    bare = inferred(model)
+    fixed = {i.name for i in model.graph.initializer}
+    inputs = [i for i in bare.graph.input if i.name not in fixed]
+    main = next((i for i in inputs if i.name.endswith("ids")), inputs[0] if inputs else None)
+    if main is None or not bare.graph.output:
+        raise ModelError(f"The graph has no {'inputs' if main is None else 'outputs'}.")
+    for value in inputs:
+        if not _shape(value) or not value.type.tensor_type.elem_type:
+            raise ModelError(f"The graph says no type or no shape for its input {value.name!r}.")
+    known = {v.name: v for v in (*bare.graph.value_info, *bare.graph.output)}
+    made = [name for node in bare.graph.node for name in node.output if name in known]
+    layers = {name: _shape(known[name])[1:] for name in made if _is_layer(known[name], first_axis(main))}
+    others = {i.name: _dtype(i) for i in inputs if i.name != main.name}
+    output, features = bare.graph.output[0].name, _features(bare.graph)
+    return Facts(
+        main.name, _dtype(main), _shape(main), output, layers, others, features if features in layers else None
+    )
+
+
+def inferred(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Infer the type and shape of every tensor; what comes back is without the numbers of large weights.
+
+    Raises
+    ------
+    ModelError
+        If they contradict each other.
+    """
     import onnx
 
     bare = without_weights(model)  # inference takes three copies of what it is given
     bare.graph.initializer.extend(map(hollow, weights(model)))
     try:
-        inferred = onnx.shape_inference.infer_shapes(bare, data_prop=True)
+        return onnx.shape_inference.infer_shapes(bare, data_prop=True)
     except onnx.shape_inference.InferenceError as err:
         raise ModelError(f"The shapes of the graph contradict each other: {err}") from err
-    fixed = {i.name for i in model.graph.initializer}
-    inputs = [i for i in inferred.graph.input if i.name not in fixed]
-    main = next((i for i in inputs if i.name.endswith("ids")), inputs[0] if inputs else None)
-    if main is None or not inferred.graph.output:
-        raise ModelError(f"The graph has no {'inputs' if main is None else 'outputs'}.")
-    for value in inputs:
-        if not _shape(value) or not value.type.tensor_type.elem_type:
-            raise ModelError(f"The graph says no type or no shape for its input {value.name!r}.")
-    known = {v.name: v for v in (*inferred.graph.value_info, *inferred.graph.output)}
-    made = [name for node in inferred.graph.node for name in node.output if name in known]
-    layers = {name: _shape(known[name])[1:] for name in made if _is_layer(known[name], first_axis(main))}
-    others = {i.name: _dtype(i) for i in inputs if i.name != main.name}
-    output, features = inferred.graph.output[0].name, _features(inferred.graph)
-    return Facts(
-        main.name, _dtype(main), _shape(main), output, layers, others, features if features in layers else None
-    )
 
 
 def _features(graph: onnx.GraphProto) -> str | None:

@@ -1,0 +1,118 @@
+"""The numbers of a graph in more bits or in fewer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skltransfer.graph._editor import keep
+from skltransfer.graph._read import bodies, inferred, tensors
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def widen(model: onnx.ModelProto) -> None:
+    """Turn every float16 tensor of a graph into float32, in place: weights, constants and casts."""
+    from onnx import TensorProto, numpy_helper
+
+    for tensor in tensors(model):
+        if tensor.data_type == TensorProto.FLOAT16:
+            wide = numpy_helper.to_array(tensor).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
+    for body in bodies(model):
+        for value in (*getattr(body, "value_info", ()), *getattr(body, "input", ()), *getattr(body, "output", ())):
+            if not isinstance(value, str) and value.type.tensor_type.elem_type == TensorProto.FLOAT16:
+                value.type.tensor_type.elem_type = TensorProto.FLOAT
+        for node in body.node:
+            for attribute in node.attribute:
+                if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
+                    attribute.i = TensorProto.FLOAT
+
+
+def typed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Write down the type and shape of every tensor, in place: of some operators of 8 bits nobody can infer them."""
+    known = inferred(model)
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(known.graph.value_info)
+    return model
+
+
+def products(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Give the matrix products with weights: a tensor times a constant matrix."""
+    import onnx
+
+    matrices = {t.name for t in model.graph.initializer if len(t.dims) == 2 and t.data_type == onnx.TensorProto.FLOAT}
+    return [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in matrices]
+
+
+def in_blocks(model: onnx.ModelProto, block: int, *, level: int) -> onnx.ModelProto:
+    """Write the weights of matrix products as integers of 8 bits in blocks, each with a scale (``MatMulNBits`` [1]_).
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        Changed in place.
+    block : int
+        Weights of a column that share a scale: a power of two, at least 16.
+    level : int
+        How much ONNX Runtime may round what they are multiplied with: 1 is float32, 4 are integers of 8 bits, with a
+        scale for each row and block.
+
+    References
+    ----------
+    .. [1] https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.MatMulNBits
+    """
+    from onnx import helper, numpy_helper
+
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    for i, node in enumerate(products(model)):
+        matrix = numpy_helper.to_array(weights[node.input[1]])
+        numbers, scales = _rounded(matrix, block)
+        names = [f"skltransfer_{kind}_{i}" for kind in ("numbers", "scales")]
+        new = zip((numbers, scales), names, strict=True)
+        model.graph.initializer.extend(numpy_helper.from_array(array, name) for array, name in new)
+        about = {"K": matrix.shape[0], "N": matrix.shape[1], "bits": 8, "block_size": block, "accuracy_level": level}
+        inputs = [node.input[0], *names]
+        node.CopyFrom(helper.make_node("MatMulNBits", inputs, node.output, node.name, domain="com.microsoft", **about))
+    if "com.microsoft" not in {opset.domain for opset in model.opset_import}:
+        model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    used = {name for body in bodies(model) for node in body.node for name in node.input}
+    keep(model.graph.initializer, lambda tensor: tensor.name in used)
+    return model
+
+
+def _rounded(matrix: np.ndarray, block: int) -> tuple[np.ndarray, np.ndarray]:
+    """Round a matrix (k, n) to numbers (n, blocks, block), 128 being zero, and scales (n, blocks)."""
+    k, n = matrix.shape
+    blocks = -(-k // block)
+    columns = np.zeros((n, blocks * block), np.float32)
+    columns[:, :k] = matrix.T
+    columns = columns.reshape(n, blocks, block)
+    largest = np.abs(columns).max(axis=2)
+    scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)
+    return np.rint(columns / scales[..., np.newaxis] + 128).astype(np.uint8), scales
+
+
+def with_old_names(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto:
+    """Give tensors that were rounded the names they had before, in place.
+
+    A tool that rounds ``x`` leaves that name to what goes into ``QuantizeLinear``, and drops activations before it,
+    for rounding to a range from zero on does their work; what comes out of ``DequantizeLinear`` is what ``x`` was.
+    """
+    rounds = {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    widens = {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    outputs = {value.name for value in model.graph.output}
+    new = {}
+    for before, rounded in rounds.items():
+        after = widens.get(rounded)
+        if before in names and after is not None and not outputs & {before, after}:
+            new.update({before: after, after: before})
+    for node in model.graph.node:
+        for side in (node.input, node.output):
+            side[:] = [new.get(name, name) for name in side]
+    for value in model.graph.value_info:
+        value.name = new.get(value.name, value.name)
+    return model

@@ -1,0 +1,212 @@
+"""Find a variant, or make it: convert, compare on samples, keep the first candidate that agrees."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skltransfer import arrays, catalog, graph, hub, images, made, runtime
+from skltransfer.cards import Card, ImageSpec, ModelFile
+from skltransfer.errors import ConversionError, DeviceError
+from skltransfer.variants import _fp16, _int8
+from skltransfer.variants._compare import compare
+
+if TYPE_CHECKING:
+    import onnx
+
+#: Least mean cosine of a variant's rows with the original's.
+MARKS = {"fp16": 0.999, "int8": 0.99}
+#: How each is made: candidates of a graph, the fastest first. They are given what goes into the graph, to calibrate on.
+CONVERTERS: dict[str, Callable[[onnx.ModelProto, Callable[[], Iterator[np.ndarray]]], Iterator[onnx.ModelProto]]] = {
+    "fp16": _fp16.candidates,
+    "int8": _int8.candidates,
+}
+#: Raised whenever a converter gives other numbers for the same graph: older variants are made anew.
+EDITION = 1
+
+#: Images that are made up, and texts, where nobody gave samples.
+SIZES = [(300 + 23 * i, 500 - 11 * i) for i in range(32)]
+TEXTS = 48
+
+
+def find(card: Card, precision: str, device: runtime.Device) -> Card:
+    """Give the card to run, making a variant if there is none yet.
+
+    Parameters
+    ----------
+    card : Card
+        From `catalog.load_card`.
+    precision : str
+        One of `cards.PRECISIONS`; of ``"auto"`` and ``"fp32"`` the card itself.
+    device : runtime.Device
+        Where it will run.
+
+    Returns
+    -------
+    Card
+        The same in every respect but its files, and what was measured on them.
+
+    Raises
+    ------
+    ConversionError
+        If there is no such variant that agrees.
+    DeviceError
+        If the device is not one it is for.
+    """
+    if precision not in CONVERTERS:
+        return card
+    if precision == "int8" and device.kind != "cpu":
+        raise DeviceError(f"precision='int8' is for the CPU; on {str(device)!r} take precision='fp16'.")
+    variant = kept(card, precision) or make_variant(card, precision)
+    same = ("name", "files", "folder", "golden", "measured", "source")
+    return dataclasses.replace(card, **{name: getattr(variant, name) for name in same})
+
+
+def kept(card: Card, precision: str) -> Card | None:
+    """Give a variant that was made before, if there is one of these very files."""
+    folder = _place(card, precision)
+    if not (folder / "card.json").is_file():
+        return None
+    variant = catalog.load_card(folder)
+    return variant if variant.source == _origin(card, precision) else None
+
+
+def make_variant(model: str | os.PathLike[str] | Card, precision: str, samples: Sequence[Any] | None = None) -> Card:
+    """Convert a backbone to fewer bits, compare the two on samples, and keep the variant, in place of an older one.
+
+    ``precision="fp16"`` stores weights and computes in 16 bits where the device can: half the file, faster on a GPU.
+    ``"int8"`` is for the CPU. Of a network of convolutions weights and activations become integers, their scales fixed
+    by what samples give ([1]_); the first layers, which cost accuracy and gain nothing, stay as they are. Of a
+    transformer the weights of its matrix products become integers in blocks, each with a scale of its own; what they
+    are multiplied with is rounded row by row. In neither does a row depend on its batch mates.
+
+    Parameters
+    ----------
+    model : str, path or Card
+        As in `PretrainedEmbedder`.
+    precision : {"fp16", "int8"}
+        What to convert to.
+    samples : sequence, optional
+        Samples like those it will embed, some dozens at least: every second one calibrates, the others compare. By
+        default made-up images or texts.
+
+    Returns
+    -------
+    Card
+        Its ``measured`` says how far its rows are from the original's, and what it gains on this machine's CPU.
+
+    Raises
+    ------
+    ConversionError
+        If the graph cannot be converted, or no conversion reaches the cosine of `MARKS`; nothing is kept then.
+
+    References
+    ----------
+    .. [1] Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
+       CVPR 2018.
+
+    Examples
+    --------
+    >>> from skltransfer.variants import make_variant
+    >>> make_variant("resnet50.onnx", "int8", photographs).measured  # doctest: +SKIP
+    {'cosine': 0.9961, 'least_cosine': 0.9903, 'speed': 2.1, 'on': '100 samples that were given'}
+    """
+    if precision not in CONVERTERS:
+        raise ConversionError(f"precision={precision!r} is not one of {', '.join(CONVERTERS)}.")
+    card = catalog.load_card(model)
+    given = _made_up(card) if samples is None else list(samples)
+    if len(given) < 4:
+        raise ConversionError(f"{len(given)} samples are too few to calibrate on some and compare on others.")
+    source, place = _origin(card, precision), _place(card, precision)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}-") as temporary:
+        found, best = None, 0.0
+        for i, model_proto in enumerate(CONVERTERS[precision](_load(card), lambda: _inputs(card, given[::2]))):
+            candidate = _written(card, model_proto, Path(temporary) / str(i), place.name, source)
+            del model_proto
+            figures = compare(card, candidate, given[1::2])
+            best = max(best, figures["cosine"])
+            if figures["cosine"] >= MARKS[precision]:
+                figures["on"] = f"{len(given[1::2])} samples that were {'made up' if samples is None else 'given'}"
+                found = dataclasses.replace(candidate, measured=figures)
+                break
+        if found is None:
+            raise ConversionError(
+                f"No {precision} of {card.name!r} is near enough: the cosine of its rows with the original's is "
+                f"{best:.4f} at best, {MARKS[precision]} is asked for. Samples like yours may help: skltransfer models "
+                f"variant MODEL {precision} --samples FOLDER"
+            )
+        assert found.folder is not None
+        catalog.write_card(found, found.folder / "card.json")
+        _move(found.folder, place)
+    return catalog.load_card(place)
+
+
+def _place(card: Card, precision: str) -> Path:
+    """Give the folder of a variant: beside what is the user's; what is ours is only ever added to, in the store."""
+    assert card.folder is not None
+    stem, home = Path(card.files["model"].path).stem, card.folder.resolve()
+    ours = (hub.store_folder().resolve(), Path(str(files("skltransfer.models"))).resolve())
+    if any(home.is_relative_to(folder) for folder in ours) or not os.access(home, os.W_OK):
+        home = hub.store_folder() / "variants" / hub.fingerprint(card)[:32]
+    return home / f"{stem}.{precision}"
+
+
+def _origin(card: Card, precision: str) -> str:
+    return f"{precision} (edition {EDITION}) of {card.name}, SHA-256 {hub.fingerprint(card)}"
+
+
+def _load(card: Card) -> onnx.ModelProto:
+    return graph.typed(graph.load(hub.fetch(card), card.manifest))
+
+
+def _made_up(card: Card) -> list[Any]:
+    """Make samples where nobody gave any."""
+    if card.modality == "array":
+        raise ConversionError(
+            f"{card.name!r} takes numbers, and nobody can make those up; give some: skltransfer models variant MODEL "
+            "PRECISION --samples FILE.npy"
+        )
+    return made.images(SIZES) if card.modality == "image" else made.texts(TEXTS)
+
+
+def _inputs(card: Card, samples: Sequence[Any]) -> Iterator[np.ndarray]:
+    """Give what goes into the original's graph, sample by sample."""
+    if card.modality == "text":
+        raise ConversionError(f"{card.name!r} takes texts and has few matrix products; its int8 is not supported.")
+    for sample in samples:
+        if isinstance(card.input, ImageSpec):
+            yield images.numbers([sample], card.input)
+        else:
+            yield arrays.read(sample).data[np.newaxis]
+
+
+def _written(card: Card, model: onnx.ModelProto, folder: Path, name: str, source: str) -> Card:
+    """Lay a candidate down, beside the other files of its card but those of weights, which it holds itself."""
+    folder.mkdir()
+    with (folder / "model.onnx").open("wb") as file:
+        file.writelines(graph.pieces(model))
+    kept_files = {"model": ModelFile("model.onnx")}
+    if "tokenizer" in card.files:
+        assert card.folder is not None
+        shutil.copy(card.folder / card.files["tokenizer"].path, folder / "tokenizer.json")
+        kept_files["tokenizer"] = ModelFile("tokenizer.json")
+    said: dict[str, Any] = {"name": name, "files": kept_files, "folder": folder, "golden": {}, "measured": {}, "source": source}
+    return dataclasses.replace(card, **said)
+
+
+def _move(folder: Path, place: Path) -> None:
+    """Put a variant in its place, whole; if another process was faster, its own is as good."""
+    if place.exists():
+        shutil.rmtree(place)
+    with suppress(FileExistsError):
+        folder.rename(place)
