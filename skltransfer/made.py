@@ -36,6 +36,22 @@ def images(sizes: Sequence[tuple[int, int]], *, seed: int = 0) -> list[Any]:
     return made
 
 
+def drawings(count: int) -> list[bytes]:
+    """Take every so many of the emoji: encoded images with flat colours and outlines, which `images` has not.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+
+    Returns
+    -------
+    list of bytes
+    """
+    emoji: Any = load_emoji()
+    return list(emoji.images[:: len(emoji.images) // count][:count])
+
+
 def texts(count: int) -> list[str]:
     """Make texts of a few to a few hundred words, out of the names and keywords of emoji.
 
@@ -48,5 +64,6 @@ def texts(count: int) -> list[str]:
     -------
     list of str
     """
-    lines = load_emoji().texts
+    emoji: Any = load_emoji()
+    lines = emoji.texts
     return ["; ".join(lines[7 * i : 7 * i + 1 + i**2 % 23]) for i in range(count)]

@@ -30,6 +30,22 @@ def widen(model: onnx.ModelProto) -> None:
             for attribute in node.attribute:
                 if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
                     attribute.i = TensorProto.FLOAT
+    _drop_idle_casts(model)
+
+
+def _drop_idle_casts(model: onnx.ModelProto) -> None:
+    """Leave out casts of weights to the type they have."""
+    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    idle = {
+        node.output[0]: node.input[0]
+        for node in model.graph.node
+        if node.op_type == "Cast" and kinds.get(node.input[0]) == node.attribute[0].i
+    }
+    outputs = {value.name for value in model.graph.output}
+    keep(model.graph.node, lambda node: node.output[0] not in idle or node.output[0] in outputs)
+    for body in bodies(model):
+        for node in body.node:
+            node.input[:] = [idle.get(name, name) for name in node.input]
 
 
 def typed(model: onnx.ModelProto) -> onnx.ModelProto:

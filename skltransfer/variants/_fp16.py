@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skltransfer import graph
 from skltransfer.errors import ConversionError
 from skltransfer.runtime import import_onnxruntime
 
@@ -24,6 +25,7 @@ def candidates(model: onnx.ModelProto, inputs: Callable[[], Iterator[np.ndarray]
     inputs : callable
         Not needed: nothing is calibrated.
     """
+    graph.widen(model)  # weights that are stored in 16 bits, and cast
     import_onnxruntime()
     from onnxruntime.transformers.float16 import convert_float_to_float16
 

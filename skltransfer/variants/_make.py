@@ -33,9 +33,9 @@ CONVERTERS: dict[str, Callable[[onnx.ModelProto, Callable[[], Iterator[np.ndarra
 #: Raised whenever a converter gives other numbers for the same graph: older variants are made anew.
 EDITION = 1
 
-#: Images that are made up, and texts, where nobody gave samples.
-SIZES = [(300 + 23 * i, 500 - 11 * i) for i in range(32)]
-TEXTS = 48
+#: Sizes of images that are made up, where nobody gave samples, and the numbers of drawings and texts.
+SIZES = [(300 + 23 * i, 500 - 11 * i) for i in range(16)]
+DRAWINGS, TEXTS = 32, 48
 
 
 def find(card: Card, precision: str, device: runtime.Device) -> Card:
@@ -176,7 +176,7 @@ def _made_up(card: Card) -> list[Any]:
             f"{card.name!r} takes numbers, and nobody can make those up; give some: skltransfer models variant MODEL "
             "PRECISION --samples FILE.npy"
         )
-    return made.images(SIZES) if card.modality == "image" else made.texts(TEXTS)
+    return made.texts(TEXTS) if card.modality == "text" else [*made.images(SIZES), *made.drawings(DRAWINGS)]
 
 
 def _inputs(card: Card, samples: Sequence[Any]) -> Iterator[np.ndarray]:
@@ -200,7 +200,14 @@ def _written(card: Card, model: onnx.ModelProto, folder: Path, name: str, source
         assert card.folder is not None
         shutil.copy(card.folder / card.files["tokenizer"].path, folder / "tokenizer.json")
         kept_files["tokenizer"] = ModelFile("tokenizer.json")
-    said: dict[str, Any] = {"name": name, "files": kept_files, "folder": folder, "golden": {}, "measured": {}, "source": source}
+    said: dict[str, Any] = {
+        "name": name,
+        "files": kept_files,
+        "folder": folder,
+        "golden": {},
+        "measured": {},
+        "source": source,
+    }
     return dataclasses.replace(card, **said)
 
 
