@@ -76,8 +76,11 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         everything (many columns). A layer that is one row already stays as it is. ``"auto"``: as the card says.
     normalize : bool, default=False
         Whether to scale rows to unit L2 norm: for cosine similarity and nearest neighbours.
-    precision : {"auto", "fp32"}, default="auto"
-        ``"auto"`` computes as the graph was exported; ``"fp32"`` widens a float16 graph.
+    precision : {"auto", "fp32", "fp16", "int8"}, default="auto"
+        ``"auto"`` computes as the graph was exported; ``"fp32"`` widens a float16 graph. ``"fp16"`` and ``"int8"`` run
+        a variant of the model, which is made at first use and kept, see `variants.make_variant`: ``"int8"`` is 1.4 to
+        2.3 times as fast on a CPU, with rows whose cosine to the original's is 0.99 or more, else it is refused;
+        ``"fp16"`` is half the file, meant for GPUs, and no faster on a CPU.
     max_length : int or None, default=None
         For texts: tokens that are taken of each, special ones included. None is what the card says. Shorter is faster,
         in proportion to the texts that are longer.

@@ -8,9 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sized
 from collections.abc import Set as AbstractSet
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from skltransfer.errors import FolderError
 
 
 class Samples(NamedTuple):
@@ -100,3 +103,24 @@ def _check_axes(X: np.ndarray) -> np.ndarray:
             "(grey ones, if they have two axes each), or a 4-D array (n, height, width, 3)."
         )
     return X
+
+
+def of_path(path: Path) -> list[Any]:
+    """Find samples on disk.
+
+    Parameters
+    ----------
+    path : Path
+        A folder: the paths of all files in it; a ``.npy`` file: its rows; any other file: its lines, as texts.
+
+    Raises
+    ------
+    FolderError
+        If the file cannot be read.
+    """
+    if path.is_dir():
+        return sorted(str(file) for file in path.rglob("*") if file.is_file())
+    try:
+        return list(np.load(path)) if path.suffix == ".npy" else path.read_text("utf8").splitlines()
+    except (ValueError, TypeError) as err:
+        raise FolderError(f"{str(path)!r} holds neither an array nor lines of text: {err}") from err

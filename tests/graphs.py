@@ -129,6 +129,19 @@ def conv(side: int | str = SIDE, dtype: int = TensorProto.FLOAT, batch: int | st
     return model(nodes, [batch, 3, side, side], "logits", dtype=dtype, **weights)
 
 
+def deep(depth: int = 8, width: int = 16) -> onnx.ModelProto:
+    """Random convolutions one after the other; layers ``act_1`` ... are what comes out of each after ``Relu``."""
+    random, nodes, weights, into = np.random.default_rng(0), [], {}, "x"
+    for i in range(1, depth + 1):
+        channels = 3 if i == 1 else width
+        kernel = random.normal(0, np.sqrt(2 / (9 * channels)), (width, channels, 3, 3)) / (128 if i == 1 else 1)
+        weights |= {f"kernel_{i}": kernel.astype(np.float32), f"bias_{i}": random.normal(size=width).astype(np.float32)}
+        nodes.append(node("Conv", [into, f"kernel_{i}", f"bias_{i}"], [f"conv_{i}"], pads=[1, 1, 1, 1]))
+        nodes.append(node("Relu", [f"conv_{i}"], [into := f"act_{i}"]))
+    nodes += [node("GlobalAveragePool", [into], ["pooled"]), node("Flatten", ["pooled"], ["embedding"])]
+    return model(nodes, ["n", 3, SIDE, SIDE], "embedding", **weights)
+
+
 def raw_pixels(side: int = SIDE, layout: str = "NCHW") -> onnx.ModelProto:
     """Give the input back, flattened: what the preparation made of the pixels."""
     shape = ["n", 3, side, side] if layout == "NCHW" else ["n", side, side, 3]
@@ -189,6 +202,16 @@ def tokens() -> onnx.ModelProto:
     nodes = [node("Unsqueeze", ["x", "axis"], ["column"]), node("Mul", ["column", "times"], ["tokens"])]
     times = np.array([1, 2, 3], np.float32).reshape(1, 3, 1)
     return model(nodes, ["n", 2], "tokens", axis=np.array([1]), times=times)
+
+
+def products(k: int = 40, n: int = 48, depth: int = 3) -> onnx.ModelProto:
+    """Numbers times random matrices, with a hyperbolic tangent after each: layers ``act_1`` ..."""
+    random, nodes, weights, into = np.random.default_rng(0), [], {}, "x"
+    for i in range(1, depth + 1):
+        weights[f"matrix_{i}"] = random.normal(0, 0.2, (k if i == 1 else n, n)).astype(np.float32)
+        nodes.append(node("MatMul", [into, f"matrix_{i}"], [f"product_{i}"]))
+        nodes.append(node("Tanh", [f"product_{i}"], [into := f"act_{i}"]))
+    return model(nodes, ["n", k], into, **weights)
 
 
 def statistics() -> onnx.ModelProto:

@@ -111,6 +111,22 @@ def encoder(inputs: Mapping[str, str] = BERT, table: np.ndarray = TABLE) -> onnx
     return several
 
 
+def thinker(width: int = 48) -> onnx.ModelProto:
+    """States that go through random matrices, token by token: the layer ``states`` (n, tokens, width)."""
+    random = np.random.default_rng(0)
+    table = random.normal(size=(len(VOCABULARY), width)).astype(np.float32)
+    matrices = {f"matrix_{i}": random.normal(0, 0.2, (width, width)).astype(np.float32) for i in (1, 2)}
+    nodes = [
+        node("Gather", ["table", "input_ids"], ["words"]),
+        node("MatMul", ["words", "matrix_1"], ["first"]),
+        node("Tanh", ["first"], ["thought"]),
+        node("MatMul", ["thought", "matrix_2"], ["states"]),
+        node("Cast", ["attention_mask"], ["unused"], to=TensorProto.FLOAT),
+    ]
+    inputs = {"input_ids": "int64", "attention_mask": "int64"}
+    return model(nodes, inputs, "states", table=table, **matrices)
+
+
 def _untyped(name: str) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
 

@@ -17,10 +17,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from skltransfer import __version__, cache, cards, catalog, convert, hub, registry, report, runtime, trial
+from skltransfer import (
+    __version__,
+    cache,
+    cards,
+    catalog,
+    convert,
+    hub,
+    registry,
+    report,
+    runtime,
+    samples,
+    trial,
+    variants,
+)
 from skltransfer.cards import Card
 from skltransfer.cli import _demo
-from skltransfer.cli._arguments import Command, Flag, a_cache, a_device, a_graph, a_picture, an_output, numbers
+from skltransfer.cli._arguments import Command, Flag, a_cache, a_device, a_graph, a_path, a_picture, an_output, numbers
 from skltransfer.errors import DeviceError, SklTransferError
 
 #: Golden rows that differ by more are another model, or a machine that computes wrongly.
@@ -139,10 +152,22 @@ def _show(args: argparse.Namespace) -> int:
         "input": card.to_dict().get("input", {}),
         "files": {file.path: f"{file.bytes or 0:,} bytes, SHA-256 {file.sha256}" for file in card.files.values()},
         "measured": card.measured or "nothing recorded",
+        "variants": {name: _flat_figures(found.measured) for name, found in _variants(card)},
         "other layers": f"skltransfer models layers {args.model}",
     }
     print(report.table(_flat(facts)))
     return 0
+
+
+def _variants(card: Card) -> Iterator[tuple[str, Card]]:
+    """Give the variants that were made of a card before."""
+    found = ((precision, variants.kept(card, precision)) for precision in variants.MARKS)
+    return ((precision, variant) for precision, variant in found if variant is not None)
+
+
+def _flat_figures(measured: Mapping[str, Any]) -> str:
+    """Say in one line what was measured of a variant."""
+    return "cosine {cosine} (least {least_cosine}), {speed} times the speed on a CPU, on {on}".format(**measured)
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -188,6 +213,13 @@ def _pull(args: argparse.Namespace) -> int:
     card = registry.pull(args.address, refresh=True)
     print(f"{card.name}, commit {card.revision}, in {card.folder}")
     print(report.table((file.path, file.sha256) for file in card.files.values()))
+    return 0
+
+
+def _variant(args: argparse.Namespace) -> int:
+    made = variants.make_variant(args.model, args.precision, args.samples and samples.of_path(args.samples))
+    print(f"Written: {made.folder}\nOf rows of {args.model}: {_flat_figures(made.measured)}")
+    print(f"Use it with: PretrainedEmbedder({args.model!r}, precision={args.precision!r})")
     return 0
 
 
@@ -286,6 +318,14 @@ CARD = (
     Flag("--output", {"type": an_output, "metavar": "PATH", "help": "default: FILE.card.json"}),
 )
 
+VARIANT = (
+    MODEL,
+    Flag("precision", {"choices": sorted(variants.MARKS), "help": "fp16: half the file; int8: faster on a CPU"}),
+    Flag(
+        "--samples",
+        {"type": a_path, "metavar": "PATH", "help": "a folder of images, lines of text, or a .npy (default: made up)"},
+    ),
+)
 CONVERT = (
     Flag("kind", {"choices": sorted({*convert.SOURCES} - {"module"}), "help": "the library the model comes from"}),
     Flag("source", {"help": "its folder, or its name as that library takes it"}),
@@ -310,6 +350,7 @@ MODEL_COMMANDS = (
     Command("layers", "every tensor of a model that can be taken as an embedding", _layers, (MODEL,)),
     Command("card", "write the card of your own .onnx file", _card, CARD),
     Command("pull", "fetch a model of the hub, or fetch it again", _pull, (ADDRESS,)),
+    Command("variant", "make a model of 16 or 8 bits of one, compare the two, and keep it", _variant, VARIANT),
     Command("verify", "compare files and embeddings with what the card recorded", _verify, (MODEL,)),
 )
 

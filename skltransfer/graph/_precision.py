@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skltransfer.graph._editor import keep
+from skltransfer.graph._editor import keep, replace
 from skltransfer.graph._read import bodies, inferred, tensors
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def typed(model: onnx.ModelProto) -> onnx.ModelProto:
     known = inferred(model)
     del model.graph.value_info[:]
     model.graph.value_info.extend(known.graph.value_info)
+    replace(model.graph.output, known.graph.output)
     return model
 
 

@@ -15,15 +15,23 @@ from skltransfer.cards import Card
 TIMED, PASSES = 8, 5
 
 
-def compare(original: Card, variant: Card, samples: Sequence[Any]) -> dict[str, Any]:
-    """Embed samples with both, at the card's layer, on the CPU.
+def embed(card: Card, samples: Sequence[Any]) -> np.ndarray:
+    """Embed samples at the card's layer, on the CPU."""
+    plan, width = catalog.plan(card, runtime.Device())
+    return stream.embed(samples, plan, count=len(samples), width=width).rows
+
+
+def compare(original: Card, variant: Card, samples: Sequence[Any], rows: np.ndarray) -> dict[str, Any]:
+    """Compare a variant with its original.
 
     Parameters
     ----------
     original, variant : Card
         Completed.
     samples : sequence
-        What neither was calibrated on.
+        What the variant was not calibrated on.
+    rows : ndarray of shape (n_samples, columns)
+        The original's, from `embed`.
 
     Returns
     -------
@@ -31,13 +39,11 @@ def compare(original: Card, variant: Card, samples: Sequence[Any]) -> dict[str, 
         ``cosine`` and ``least_cosine`` of the rows; ``speed``, how many times the original's the variant's is: the
         graph alone, one thread, one sample at a time.
     """
-    plans = [catalog.plan(card, runtime.Device()) for card in (original, variant)]
-    rows = [stream.embed(samples, plan, count=len(samples), width=width).rows for plan, width in plans]
-    cosines = _cosines(*rows)
+    cosines = _cosines(rows, embed(variant, samples))
     return {
         "cosine": round(float(cosines.mean()), 5),
         "least_cosine": round(float(cosines.min()), 5),
-        "speed": round(_speed(plans[0][0], plans[1][0], samples[:TIMED]), 2),
+        "speed": round(_speed(original, variant, samples[:TIMED]), 2),
     }
 
 
@@ -48,13 +54,14 @@ def _cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.where(same, 1.0, (left * right).sum(axis=1) / np.where(lengths > 0, lengths, 1.0))
 
 
-def _speed(original: stream.Plan, variant: stream.Plan, samples: Sequence[Any]) -> float:
+def _speed(original: Card, variant: Card, samples: Sequence[Any]) -> float:
     """Time both in turn, so that what slows the machine slows both."""
-    preparer = stream.PREPARERS[type(original.recipe.input)](original)
+    plans = [catalog.plan(card, runtime.Device())[0] for card in (original, variant)]
+    preparer = stream.PREPARERS[type(original.input)](plans[0])
     prepared = [preparer.collate(parts[:1]) for parts in preparer.prepare([preparer.read(s) for s in samples])]
     seconds = np.empty((PASSES, 2))
     for attempt in seconds:
-        for i, plan in enumerate((original, variant)):
+        for i, plan in enumerate(plans):
             session = stream.open_backbone(plan, prepared[0][0])
             start = time.perf_counter()
             for piece in prepared:

@@ -18,7 +18,7 @@ from skltransfer import arrays, catalog, graph, hub, images, made, runtime
 from skltransfer.cards import Card, ImageSpec, ModelFile
 from skltransfer.errors import ConversionError, DeviceError
 from skltransfer.variants import _fp16, _int8
-from skltransfer.variants._compare import compare
+from skltransfer.variants._compare import compare, embed
 
 if TYPE_CHECKING:
     import onnx
@@ -126,6 +126,7 @@ def make_variant(model: str | os.PathLike[str] | Card, precision: str, samples: 
     given = _made_up(card) if samples is None else list(samples)
     if len(given) < 4:
         raise ConversionError(f"{len(given)} samples are too few to calibrate on some and compare on others.")
+    rows = embed(card, given)
     source, place = _origin(card, precision), _place(card, precision)
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}-") as temporary:
@@ -133,7 +134,7 @@ def make_variant(model: str | os.PathLike[str] | Card, precision: str, samples: 
         for i, model_proto in enumerate(CONVERTERS[precision](_load(card), lambda: _inputs(card, given[::2]))):
             candidate = _written(card, model_proto, Path(temporary) / str(i), place.name, source)
             del model_proto
-            figures = compare(card, candidate, given[1::2])
+            figures = compare(card, candidate, given[1::2], rows[1::2])
             best = max(best, figures["cosine"])
             if figures["cosine"] >= MARKS[precision]:
                 figures["on"] = f"{len(given[1::2])} samples that were {'made up' if samples is None else 'given'}"
