@@ -19,7 +19,7 @@ from PIL import Image
 from skltransfer import catalog, cli, demo, load_card, runtime
 from skltransfer.cards import Card, ImageSpec, card_path
 from skltransfer.errors import DeviceError, SklTransferError
-from tests import graphs
+from tests import graphs, text_graphs
 
 #: What `models card` is told, and what the card then says.
 SAID = {
@@ -323,6 +323,30 @@ def test_models_card_names_a_file_that_does_not_exist(capsys):
     assert "There is no model 'gone.onnx'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", ["folder", "npy", "made up"])
+def test_models_variant_makes_one_and_show_lists_it(kind, photos, tmp_path, capsys):
+    path = graphs.save_images(tmp_path, graphs.deep(), "deep")
+    np.save(tmp_path / "photos.npy", np.array(graphs.pictures(8)))
+    given = {"folder": ["--samples", str(photos)], "npy": ["--samples", str(tmp_path / "photos.npy")], "made up": []}
+    assert cli.main(["models", "variant", path, "int8", *given[kind]]) == 0
+    assert "times the speed on a CPU, on " in lines(capsys)[1]
+    assert cli.main(["models", "show", path]) == 0
+    assert re.search(r"variants.int8 +cosine (0\.99\d+|1\.0) \(least ", capsys.readouterr().out)
+
+
+def test_models_variant_takes_lines_of_text(tmp_path, capsys):
+    model = text_graphs.save(tmp_path / "texts", text_graphs.thinker(), pool="mean")
+    (tmp_path / "lines.txt").write_text("one\ntwo three\nfour\nfive six seven\n")
+    assert cli.main(["models", "variant", model, "int8", "--samples", str(tmp_path / "lines.txt")]) == 0
+    assert lines(capsys)[1].endswith("on 2 samples that were given")
+
+
+def test_models_variant_names_what_is_no_samples(tmp_path, capsys):
+    (tmp_path / "broken.npy").write_bytes(b"no array")
+    assert cli.main(["models", "variant", "vision-mini", "int8", "--samples", str(tmp_path / "broken.npy")]) == 2
+    assert "broken.npy' holds neither an array nor lines of text" in capsys.readouterr().err
+
+
 def test_models_verify_passes_what_is_as_recorded(model, capsys):
     assert cli.main(["models", "verify", str(model)]) == 0
     files, golden = lines(capsys)
@@ -331,8 +355,6 @@ def test_models_verify_passes_what_is_as_recorded(model, capsys):
 
 
 def test_models_verify_compares_the_golden_rows_of_texts(tmp_path, capsys):
-    from tests import text_graphs
-
     folder = text_graphs.save(tmp_path)
     catalog.write_card(load_card(folder), tmp_path / "card.json")
     assert cli.main(["models", "verify", folder]) == 0

@@ -205,3 +205,22 @@ def accuracy(shared: Path, name: str, images: str) -> float:
 @pytest.mark.parametrize(("name", "images"), ALL)
 def test_probe_reaches_its_known_accuracy(name, images, shared):
     assert accuracy(shared, name, images) == pytest.approx(PROBES[name][images], abs=0.02)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Fewer bits
+
+
+@pytest.mark.parametrize(("precision", "mark"), [("fp16", 0.999), ("int8", 0.99)])
+@pytest.mark.parametrize("kind", ["photographs", "small pictures"])
+def test_variant_made_on_made_up_samples_is_near_on_real_ones(kind, precision, mark, shared, photographs, tmp_path):
+    files = [shared / "models" / f"mobilenet_v2_1.0_224{suffix}" for suffix in (".onnx", ".json")]
+    for file in files:
+        shutil.copy(file, tmp_path)
+    card = card_of(tmp_path, "mobilenet_v2_1.0_224")
+    small = np.load(shared / "data" / "cifar10_subset" / "test.npz")["images"][:24]
+    samples = photographs if kind == "photographs" else list(small)
+    rows = PretrainedEmbedder(card, precision=precision).fit_transform(samples)
+    want = PretrainedEmbedder(card).transform(samples)
+    cosines = (rows * want).sum(axis=1) / np.linalg.norm(rows, axis=1) / np.linalg.norm(want, axis=1)
+    assert cosines.mean() >= mark

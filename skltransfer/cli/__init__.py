@@ -33,7 +33,7 @@ from skltransfer import (
 )
 from skltransfer.cards import Card
 from skltransfer.cli import _demo
-from skltransfer.cli._arguments import Command, Flag, a_cache, a_device, a_graph, a_path, a_picture, an_output, numbers
+from skltransfer.cli._arguments import Command, Flag, a_cache, a_device, a_graph, a_picture, an_output, numbers
 from skltransfer.errors import DeviceError, SklTransferError
 
 #: Golden rows that differ by more are another model, or a machine that computes wrongly.
@@ -323,7 +323,7 @@ VARIANT = (
     Flag("precision", {"choices": sorted(variants.MARKS), "help": "fp16: half the file; int8: faster on a CPU"}),
     Flag(
         "--samples",
-        {"type": a_path, "metavar": "PATH", "help": "a folder of images, lines of text, or a .npy (default: made up)"},
+        {"type": Path, "metavar": "PATH", "help": "a folder of images, lines of text, or a .npy (default: made up)"},
     ),
 )
 CONVERT = (

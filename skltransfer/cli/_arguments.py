@@ -33,13 +33,6 @@ def an_output(text: str) -> Path:
     return path
 
 
-def a_path(text: str) -> Path:
-    path = Path(text)
-    if not path.exists():
-        raise argparse.ArgumentTypeError(f"there is no {text!r}")
-    return path
-
-
 def a_cache(text: str) -> Path:
     return Path(text) if text else cache.user_folder()
 

@@ -126,30 +126,39 @@ def make_variant(model: str | os.PathLike[str] | Card, precision: str, samples: 
     given = _made_up(card) if samples is None else list(samples)
     if len(given) < 4:
         raise ConversionError(f"{len(given)} samples are too few to calibrate on some and compare on others.")
-    rows = embed(card, given)
-    source, place = _origin(card, precision), _place(card, precision)
+    place = _place(card, precision)
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}-") as temporary:
-        found, best = None, 0.0
-        for i, model_proto in enumerate(CONVERTERS[precision](_load(card), lambda: _inputs(card, given[::2]))):
-            candidate = _written(card, model_proto, Path(temporary) / str(i), place.name, source)
-            del model_proto
-            figures = compare(card, candidate, given[1::2], rows[1::2])
-            best = max(best, figures["cosine"])
-            if figures["cosine"] >= MARKS[precision]:
-                figures["on"] = f"{len(given[1::2])} samples that were {'made up' if samples is None else 'given'}"
-                found = dataclasses.replace(candidate, measured=figures)
-                break
-        if found is None:
-            raise ConversionError(
-                f"No {precision} of {card.name!r} is near enough: the cosine of its rows with the original's is "
-                f"{best:.4f} at best, {MARKS[precision]} is asked for. Samples like yours may help: skltransfer models "
-                f"variant MODEL {precision} --samples FOLDER"
-            )
-        assert found.folder is not None
-        catalog.write_card(found, found.folder / "card.json")
-        _move(found.folder, place)
+        candidates = _candidates(card, precision, given[::2], Path(temporary) / place.name)
+        variant, figures = _first_that_agrees(card, candidates, MARKS[precision], given)
+        figures["on"] = f"{len(given[1::2])} samples that were {'made up' if samples is None else 'given'}"
+        catalog.write_card(dataclasses.replace(variant, measured=figures), Path(temporary) / place.name / "card.json")
+        _move(Path(temporary) / place.name, place)
     return catalog.load_card(place)
+
+
+def _candidates(card: Card, precision: str, samples: Sequence[Any], folder: Path) -> Iterator[Card]:
+    """Convert, and lay down one candidate after the other in the same folder."""
+    source = _origin(card, precision)
+    for model in CONVERTERS[precision](_load(card), lambda: _inputs(card, samples)):
+        yield _written(card, model, folder, source)
+
+
+def _first_that_agrees(
+    card: Card, candidates: Iterator[Card], mark: float, samples: Sequence[Any]
+) -> tuple[Card, dict[str, Any]]:
+    """Compare candidates with the original, on every second sample; on the others they were calibrated."""
+    rows, best = embed(card, samples), 0.0
+    for candidate in candidates:
+        figures = compare(card, candidate, samples[1::2], rows[1::2])
+        if figures["cosine"] >= mark:
+            return candidate, figures
+        best = max(best, figures["cosine"])
+    raise ConversionError(
+        f"No such variant of {card.name!r} is near enough: the mean cosine of its rows with the original's is "
+        f"{best:.4f} at best, {mark} is asked for. Calibrated on samples like yours it may be: skltransfer models "
+        "variant MODEL PRECISION --samples FOLDER"
+    )
 
 
 def _place(card: Card, precision: str) -> Path:
@@ -191,25 +200,17 @@ def _inputs(card: Card, samples: Sequence[Any]) -> Iterator[np.ndarray]:
             yield arrays.read(sample).data[np.newaxis]
 
 
-def _written(card: Card, model: onnx.ModelProto, folder: Path, name: str, source: str) -> Card:
-    """Lay a candidate down, beside the other files of its card but those of weights, which it holds itself."""
-    folder.mkdir()
+def _written(card: Card, model: onnx.ModelProto, folder: Path, source: str) -> Card:
+    """Lay a candidate down, with the tokenizer of its card; weights it holds itself."""
+    folder.mkdir(exist_ok=True)
     with (folder / "model.onnx").open("wb") as file:
         file.writelines(graph.pieces(model))
-    kept_files = {"model": ModelFile("model.onnx")}
+    listed = {"model": ModelFile("model.onnx")}
     if "tokenizer" in card.files:
         assert card.folder is not None
         shutil.copy(card.folder / card.files["tokenizer"].path, folder / "tokenizer.json")
-        kept_files["tokenizer"] = ModelFile("tokenizer.json")
-    said: dict[str, Any] = {
-        "name": name,
-        "files": kept_files,
-        "folder": folder,
-        "golden": {},
-        "measured": {},
-        "source": source,
-    }
-    return dataclasses.replace(card, **said)
+        listed["tokenizer"] = ModelFile("tokenizer.json")
+    return dataclasses.replace(card, name=folder.name, files=listed, folder=folder, source=source, golden={})
 
 
 def _move(folder: Path, place: Path) -> None:
