@@ -77,7 +77,8 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
     normalize : bool, default=False
         Whether to scale rows to unit L2 norm: for cosine similarity and nearest neighbours.
     precision : {"auto", "fp32", "fp16", "int8"}, default="auto"
-        ``"auto"`` computes as the graph was exported; ``"fp32"`` widens a float16 graph. ``"fp16"`` and ``"int8"`` run
+        ``"auto"`` computes as the graph was exported; ``"fp32"`` widens a float16 graph, and keeps a GPU from
+        multiplying with fewer bits (TF32). ``"fp16"`` and ``"int8"`` run
         a variant of the model, which is made at first use and kept, see `variants.make_variant`: ``"int8"`` is 1.4 to
         2.3 times as fast on a CPU, with rows whose cosine to the original's is 0.99 or more, else it is refused;
         ``"fp16"`` is half the file, meant for GPUs, and no faster on a CPU.
@@ -89,11 +90,12 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         ``"windows"`` embeds all their parts and takes the mean, at the price of running all of them.
     batch_size : int or "auto", default="auto"
         Samples per run. ``"auto"`` is 2 images of 224 x 224 pixels, more of smaller ones, or texts of 512 tokens in
-        all, per worker on the CPU; 64 such images, or 16,384 tokens, on a GPU. Smaller ones save memory, larger ones
-        may help a large GPU.
+        all, per worker on the CPU. On a GPU it is 64 such images, or 16,384 tokens; after some batches of images the
+        size is doubled for as long as that is worth 5 %, and fits. What does not fit is halved, and that remembered.
     device : str, default="auto"
         ``"auto"``: a GPU if one works, else the CPU, with a warning if a GPU is present that cannot be used. ``"cpu"``,
-        ``"cuda"``, ``"cuda:1"``, ``"tensorrt"``: that one, or a `DeviceError` with the reason.
+        ``"cuda"``, ``"cuda:1"``, ``"tensorrt"``: that one, or a `DeviceError` with the reason; ``"cuda:all"``: every
+        GPU, the samples shared out among them.
     n_jobs : int or None, default=None
         Threads that read, decode and, on the CPU, run. None: as many as this process may keep busy (its processors,
         cgroup quota, ``OMP_NUM_THREADS``, or its share as a worker of joblib). -1: all processors.
@@ -372,7 +374,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         The first candidate cannot know of the others; that a layer or a pooling was chosen is the only sign. A call on
         few samples, beside those that the shared graph has run, is taken for a test fold of a search that began.
         """
-        run = runtime.open_sessions().get((wide.recipe.key, str(wide.device)))
+        run = runtime.open_sessions().get((wide.recipe.key, str(wide.device.each()[0])))
         chosen = self.layer is not None or self.pool != "auto"
         return (fitting and chosen) or (run is not None and n is not None and n <= FOLD * run.rows_run)
 

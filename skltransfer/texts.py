@@ -148,9 +148,9 @@ def _ids(encoding: Encoding, spec: TextSpec) -> Ids:
     return np.array(ids + [spec.pad] * (spec.max_length - len(ids)) if spec.fill else ids, np.int32)
 
 
-def collate(pieces: Sequence[Ids]) -> Ids:
-    """Put pieces of different lengths into one array (n, longest), filled up with `PADDING`."""
-    out = np.full((len(pieces), max(1, *(len(piece) for piece in pieces))), PADDING, np.int32)
+def collate(pieces: Sequence[Ids], length: int = 1) -> Ids:
+    """Put pieces of different lengths into one array (n, longest), of `length` at least, filled up with `PADDING`."""
+    out = np.full((len(pieces), max(length, *(len(piece) for piece in pieces))), PADDING, np.int32)
     for row, piece in zip(out, pieces, strict=True):
         row[: len(piece)] = piece
     return out

@@ -91,7 +91,7 @@ def test_model_may_be_a_card(embedder):
 
 
 def test_unknown_device_is_refused(embedder):
-    with pytest.raises(ValueError, match="device='gpu' is not 'auto', 'cpu', 'cuda'"):
+    with pytest.raises(ValueError, match="device='gpu' is none of 'auto', 'cpu', 'cuda'"):
         embedder.set_params(device="gpu").fit(PICTURES)
 
 

@@ -3,15 +3,16 @@
 import os
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from skltransfer import runtime
+from skltransfer import hub, runtime
 from skltransfer.errors import DeviceError, DeviceWarning, ModelError, OutOfMemoryError
-from skltransfer.runtime import Device, _devices, _sessions, _threads
+from skltransfer.runtime import Device, _bound, _devices, _sessions, _threads
 from tests import graphs
 
 CPU = Device()
@@ -49,6 +50,7 @@ def test_cpu_is_the_cpu():
         ("cuda:3", Device("cuda", 3), "cuda:3"),
         ("tensorrt", Device("tensorrt", 0), "tensorrt:0"),
         ("tensorrt:11", Device("tensorrt", 11), "tensorrt:11"),
+        ("cuda:all", Device("cuda", runtime.ALL), "cuda:all"),
     ],
 )
 def test_name_of_a_device_that_works_is_parsed(monkeypatch, name, device, written):
@@ -58,8 +60,50 @@ def test_name_of_a_device_that_works_is_parsed(monkeypatch, name, device, writte
 
 @pytest.mark.parametrize("name", ["gpu", "CUDA", "cpu:0", "cuda:", "cuda:-1", "cuda:x", " cuda", "cuda\n", "", "mps"])
 def test_name_of_no_device_is_refused_with_the_names_there_are(name):
-    with pytest.raises(ValueError, match=r"is not 'auto', 'cpu', 'cuda', 'cuda:1', 'tensorrt' or 'tensorrt:1'"):
+    with pytest.raises(ValueError, match="is none of 'auto', 'cpu', 'cuda', 'cuda:1', 'cuda:all'; 'tensorrt' likewise"):
         runtime.resolve(name)
+
+
+def test_all_devices_are_those_the_driver_sees(monkeypatch):
+    monkeypatch.setattr(_devices, "_driver", lambda: _devices._Driver((13, 0), 3, ""))
+    assert Device("cuda", runtime.ALL).each() == tuple(Device("cuda", i) for i in range(3))
+    assert Device("cuda", 2).each() == (Device("cuda", 2),)
+
+
+def test_all_devices_run_or_the_one_that_does_not_is_named(monkeypatch):
+    monkeypatch.setattr(_devices, "_driver", lambda: _devices._Driver((13, 0), 3, ""))
+    monkeypatch.setattr(_devices, "why_not", lambda device: "it is on fire." if device.index == 2 else "")
+    with pytest.raises(DeviceError, match="device='cuda:all' cannot run here: it is on fire"):
+        runtime.resolve("cuda:all")
+
+
+def cuda_options(**choices):
+    return dict(_devices.provider_options(CUDA, **choices))["CUDAExecutionProvider"]
+
+
+def test_gpu_multiplies_with_all_bits_only_where_it_must():
+    assert (cuda_options()["use_tf32"], cuda_options(exact=True)["use_tf32"]) == ("1", "0")
+
+
+def test_options_of_the_gpu_may_be_chosen(monkeypatch):
+    monkeypatch.setenv(_devices.OPTIONS, "cudnn_conv_algo_search=EXHAUSTIVE, gpu_mem_limit=1000")
+    found = cuda_options()
+    assert (found["cudnn_conv_algo_search"], found["gpu_mem_limit"], found["device_id"]) == ("EXHAUSTIVE", "1000", "0")
+
+
+def test_option_without_a_value_is_refused(monkeypatch):
+    monkeypatch.setenv(_devices.OPTIONS, "cudnn_conv_algo_search")
+    with pytest.raises(DeviceError, match="SKLTRANSFER_CUDA_OPTIONS says cudnn_conv_algo_search without a value"):
+        cuda_options()
+
+
+def test_engines_of_tensorrt_have_a_folder_for_each_recipe(tmp_path, monkeypatch):
+    monkeypatch.setenv("SKLTRANSFER_MODELS", str(tmp_path))
+    folders = {hub.engine_folder(key) for key in ("one", "two")}
+    assert folders == {tmp_path / "engines" / "one", tmp_path / "engines" / "two"}
+    assert all(folder.is_dir() for folder in folders)
+    options = dict(_devices.provider_options(Device("tensorrt"), engines=tmp_path))["TensorrtExecutionProvider"]
+    assert options["trt_engine_cache_path"] == str(tmp_path)
 
 
 @pytest.mark.skipif(has_gpu(), reason="a GPU is present")
@@ -201,6 +245,49 @@ def test_session_runs_and_counts_rows():
     assert (session.rows_run, session.providers) == (9, ("CPUExecutionProvider",))
 
 
+def bound(batch="n"):
+    """A session as on a GPU: through buffers of its own, in few shapes."""
+    model = graphs.doubled(batch=batch).SerializeToString()
+    return runtime.Session(model, CPU, bound=True, batch=None if batch == "n" else batch)
+
+
+def test_buffers_are_filled_up_to_powers_of_two_and_used_again():
+    session = bound()
+    for n in (5, 6, 7, 8, 3, 1, 2, 4, 8, 5):
+        np.testing.assert_array_equal(session.run(np.resize(NUMBERS, (n, 4))), 2 * np.resize(NUMBERS, (n, 4)))
+    assert [shape[0] for shape, _ in session._bound.shapes] == [1, 2, 4, 8]
+    assert [len(slots) for slots in session._bound._free.values()] == [1] * 4
+
+
+def test_rows_are_not_overwritten_by_the_next_run():
+    session = bound()
+    first = session.run(NUMBERS)
+    session.run(-NUMBERS)
+    np.testing.assert_array_equal(first, 2 * NUMBERS)
+
+
+def test_buffers_are_not_shared_by_threads():
+    session, blocks = bound(), [np.full((6, 4), i, np.float32) for i in range(64)]
+    with ThreadPoolExecutor(4) as pool:
+        for block, rows in zip(blocks, pool.map(session.run, blocks), strict=True):
+            np.testing.assert_array_equal(rows, 2 * block)
+    assert len(session._bound._free[(8, 4), "float32"]) <= 4
+
+
+def test_buffers_unused_for_longest_are_let_go(monkeypatch):
+    monkeypatch.setattr(_bound, "MAX_SLOTS", 2)
+    session = bound()
+    for n in (1, 2, 4):
+        session.run(NUMBERS[:n])
+    assert [shape[0] for shape, _ in session._bound.shapes] == [2, 4]
+
+
+def test_bound_session_keeps_a_frozen_batch():
+    session = bound(batch=3)
+    np.testing.assert_array_equal(session.run(NUMBERS), 2 * NUMBERS)
+    assert [shape[0] for shape, _ in session._bound.shapes] == [3]
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("batch", [1, 3])
 def test_frozen_batch_is_filled_up_and_cut_again(batch, n):
@@ -244,6 +331,48 @@ def test_memory_that_does_not_suffice_for_one_batch_is_a_named_error(monkeypatch
     _scarce(session, monkeypatch, most=0)
     with pytest.raises(OutOfMemoryError, match=r"CPUExecutionProvider has no memory for a batch of \d: .*device='cpu'"):
         session.run(NUMBERS)
+
+
+class Clock:
+    """Tells a time that goes on by what the runs of a session cost."""
+
+    def __init__(self, session, monkeypatch, cost):
+        self.now, self.sizes, run = 0.0, [], session._rows
+
+        def timed(samples, stop=None):
+            self.sizes.append(len(samples))
+            self.now += cost(len(samples))
+            return run(samples, stop)
+
+        monkeypatch.setattr(session, "_rows", timed)
+
+    def __call__(self):
+        return self.now
+
+
+def test_batch_is_doubled_for_as_long_as_that_is_worth_it(monkeypatch):
+    session = doubled()
+    clock = Clock(session, monkeypatch, lambda n: (1 + max(0, n - 28) / 28) / 8)
+    assert session.tune(NUMBERS, clock) == 28
+    assert clock.sizes == [7, 7, 14, 14, 28, 28, 56, 56]
+    assert session.tune(NUMBERS[:1], clock) == session.best == 28
+    assert len(clock.sizes) == 8
+    assert session.rows_run == 0
+
+
+def test_batch_is_doubled_for_as_long_as_it_fits(monkeypatch):
+    session = doubled()
+    _scarce(session, monkeypatch, most=14)
+    clock = Clock(session, monkeypatch, lambda n: 0.1)
+    assert session.tune(NUMBERS, clock) == 14
+    np.testing.assert_array_equal(session.run(np.resize(NUMBERS, (30, 4))), 2 * np.resize(NUMBERS, (30, 4)))
+
+
+def test_no_larger_batch_is_tried_where_one_takes_long(monkeypatch):
+    session = doubled()
+    clock = Clock(session, monkeypatch, lambda n: 1)
+    assert session.tune(NUMBERS, clock) == 7
+    assert clock.sizes == [7, 7]
 
 
 def test_out_of_memory_is_a_device_error_and_a_memory_error():

@@ -17,7 +17,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
-from skltransfer import PretrainedEmbedder, catalog, load_card, runtime, texts, trial
+from skltransfer import PretrainedEmbedder, catalog, load_card, runtime, stream, texts, trial
 from skltransfer.cards import TextSpec
 from skltransfer.errors import (
     BadSamplesWarning,
@@ -479,6 +479,14 @@ def test_padding_is_little_for_similar_texts_come_together(embedder, runs):
     embedder.set_params(cache=None).transform(MIXED)
     real = sum(len(text.split()) + 2 for text in MIXED)
     assert sum(n * length for n, length in runs) < 1.1 * real
+
+
+def test_lengths_on_a_gpu_are_few(embedder, runs, monkeypatch):
+    monkeypatch.setitem(stream.LINES, "cpu", stream._line._Apart)
+    texts_of = [long(n) for n in (1, 3, 9, 14, 15, 20, 30)]
+    rows = embedder.set_params(batch_size=1, cache=None).transform(texts_of)
+    assert {length for _, length in runs} == {16, 32}
+    np.testing.assert_allclose(rows, expected(texts_of), rtol=1e-5)
 
 
 def test_text_longer_than_the_budget_is_run_alone(embedder, tmp_path, runs):

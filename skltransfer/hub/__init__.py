@@ -5,12 +5,13 @@ the Hugging Face Hub are fetched once, by a child process with a deadline, and k
 """
 
 from skltransfer.hub._local import fetch, fingerprint, scratch, sha256, write
-from skltransfer.hub._store import SCHEME, Address, Pulled, pull, store_folder
+from skltransfer.hub._store import SCHEME, Address, Pulled, engine_folder, pull, store_folder
 
 __all__ = [
     "SCHEME",
     "Address",
     "Pulled",
+    "engine_folder",
     "fetch",
     "fingerprint",
     "pull",

@@ -4,6 +4,8 @@
 
     STORE/files/SHA256                           the bytes, under their own hash
     STORE/models/OWNER--REPO/COMMIT/PATH         the same files (hard links) where a graph expects them
+    STORE/engines/KEY                            what TensorRT builds of a recipe
+    STORE/variants/SHA256/NAME.int8              variants of models that are not the user's own
     STORE/records/OWNER--REPO@REVISION--PATH     JSON: the commit a revision meant when first asked for, and the hashes
 
 A record is written last: what it lists is there, and verified. It also is what makes a branch stand still: the first
@@ -101,6 +103,19 @@ def store_folder() -> Path:
         return Path(chosen).expanduser().absolute()
     home = {"win32": "~/AppData/Local", "darwin": "~/Library/Caches"}.get(sys.platform, "~/.cache")
     return (Path(os.environ.get("XDG_CACHE_HOME") or home).expanduser() / "skltransfer" / "models").absolute()
+
+
+def engine_folder(key: str) -> Path:
+    """Make a folder of the store for what TensorRT builds of a recipe.
+
+    Parameters
+    ----------
+    key : str
+        `Recipe.key`; every choice that changes the graph is in it.
+    """
+    folder = store_folder() / "engines" / key
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def pull(

@@ -4,11 +4,12 @@ The room knows nothing of cards, samples or estimators: it is given bytes and ar
 every open session.
 """
 
-from skltransfer.runtime._devices import PROVIDERS, Device, Finding, diagnose, import_onnxruntime, resolve, why_not
+from skltransfer.runtime._devices import ALL, PROVIDERS, Device, Finding, diagnose, import_onnxruntime, resolve, why_not
 from skltransfer.runtime._sessions import Rows, Session, Stop, clear, open_sessions, session, stop_switch
 from skltransfer.runtime._threads import cpu_share, workers
 
 __all__ = [
+    "ALL",
     "PROVIDERS",
     "Device",
     "Finding",

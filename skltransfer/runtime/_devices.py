@@ -28,6 +28,8 @@ PROVIDERS = {
     "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
     "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
 }
+#: Index that stands for every device there is.
+ALL = -1
 #: Distributions that install the same `onnxruntime` package and overwrite each other's files.
 WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-qnn")
 
@@ -51,7 +53,7 @@ class Device:
     kind : {"cpu", "cuda", "tensorrt"}
         What runs.
     index : int
-        Which one, from 0, as CUDA numbers the visible devices.
+        Which one, from 0, as CUDA numbers the visible devices; `ALL` for all of them.
     """
 
     kind: str = "cpu"
@@ -59,7 +61,15 @@ class Device:
 
     def __str__(self) -> str:
         """Write it as the user does."""
-        return self.kind if self.kind == "cpu" else f"{self.kind}:{self.index}"
+        if self.kind == "cpu" and not self.index:
+            return self.kind
+        return f"{self.kind}:{'all' if self.index == ALL else self.index}"
+
+    def each(self) -> tuple[Device, ...]:
+        """Give the single devices."""
+        if self.index != ALL:
+            return (self,)
+        return tuple(Device(self.kind, index) for index in range(_driver().devices)) or (Device(self.kind),)
 
 
 class Finding(NamedTuple):
@@ -93,7 +103,7 @@ def resolve(name: str) -> Device:
     Parameters
     ----------
     name : str
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"tensorrt"``, ``"tensorrt:1"``.
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"cuda:all"``; ``"tensorrt"`` likewise.
 
     Returns
     -------
@@ -108,12 +118,15 @@ def resolve(name: str) -> Device:
     """
     if name == "auto":
         return _best()
-    match = re.fullmatch(r"(cpu|(cuda|tensorrt)(?::(\d+))?)", name)
+    match = re.fullmatch(r"(cpu|(cuda|tensorrt)(?::(\d+|all))?)", name)
     if match is None:
-        raise ValueError(f"device={name!r} is not 'auto', 'cpu', 'cuda', 'cuda:1', 'tensorrt' or 'tensorrt:1'.")
-    device = Device(match[2] or "cpu", int(match[3] or 0))
-    if device.kind != "cpu" and (reason := why_not(device)):
-        raise DeviceError(f"device={name!r} cannot run here: {reason}")
+        raise ValueError(
+            f"device={name!r} is none of 'auto', 'cpu', 'cuda', 'cuda:1', 'cuda:all'; 'tensorrt' likewise."
+        )
+    device = Device(match[2] or "cpu", ALL if match[3] == "all" else int(match[3] or 0))
+    for single in device.each() if device.kind != "cpu" else ():
+        if reason := why_not(single):
+            raise DeviceError(f"device={name!r} cannot run here: {reason}")
     return device
 
 
@@ -166,19 +179,55 @@ def _starts(device: Device) -> bool:
     return bool(session.get_providers()[0] == wanted)
 
 
-def provider_options(device: Device) -> list[tuple[str, dict[str, str]]]:
-    """Give the providers of a device with their options, as ONNX Runtime takes them."""
-    options = {
+def provider_options(
+    device: Device, *, exact: bool = False, engines: Path | None = None
+) -> list[tuple[str, dict[str, str]]]:
+    """Give the providers of a device with their options, as ONNX Runtime takes them.
+
+    Parameters
+    ----------
+    device : Device
+        Where to run.
+    exact : bool
+        Whether products must have all bits of float32.
+    engines : Path, optional
+        Folder for TensorRT's engines, which take minutes to build: one of its own for every graph, for what TensorRT
+        names them by leaves the weights out.
+
+    Raises
+    ------
+    DeviceError
+        If the environment variable `OPTIONS` is not of the form ``name=value,name=value``.
+    """
+    cuda = {
+        "device_id": str(device.index),
         # A search per new shape costs seconds; the last batch of a run often is one.
-        "CUDAExecutionProvider": {
-            "device_id": str(device.index),
-            "cudnn_conv_algo_search": "HEURISTIC",
-            "arena_extend_strategy": "kSameAsRequested",
-        },
-        "TensorrtExecutionProvider": {"device_id": str(device.index)},
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "arena_extend_strategy": "kSameAsRequested",
+        "use_tf32": "0" if exact else "1",
+    }
+    tensorrt = {"device_id": str(device.index)}
+    if engines is not None:
+        kept = {"engine_cache_enable": "1", "timing_cache_enable": "1"}
+        kept |= {"engine_cache_path": str(engines), "timing_cache_path": str(engines)}
+        tensorrt |= {f"trt_{name}": value for name, value in kept.items()}
+    options = {
+        "CUDAExecutionProvider": {**cuda, **_chosen_options()},
+        "TensorrtExecutionProvider": tensorrt,
         "CPUExecutionProvider": {},
     }
     return [(provider, options[provider]) for provider in PROVIDERS[device.kind]]
+
+
+#: Options of the CUDA provider, for who knows better: ``cudnn_conv_algo_search=EXHAUSTIVE,gpu_mem_limit=8000000000``.
+OPTIONS = "SKLTRANSFER_CUDA_OPTIONS"
+
+
+def _chosen_options() -> dict[str, str]:
+    chosen = [part.partition("=") for part in os.environ.get(OPTIONS, "").split(",") if part.strip()]
+    if wrong := [name for name, _, value in chosen if not value]:
+        raise DeviceError(f"{OPTIONS} says {', '.join(wrong)} without a value; write name=value,name=value.")
+    return {name.strip(): value.strip() for name, _, value in chosen}
 
 
 _preload = threading.Lock()

@@ -11,15 +11,23 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from skltransfer.errors import DeviceError, ModelError, OutOfMemoryError, SklTransferError
+from skltransfer.runtime._bound import Bound, full
 from skltransfer.runtime._devices import PROVIDERS, Device, import_onnxruntime, preload_cuda, provider_options
+
+#: A batch twice as large must be faster by this factor, sample by sample, to be worth its memory.
+WORTH = 1.05
+#: Sizes that are tried, each twice the one before, and the seconds of a run after which no larger one is.
+MOST_DOUBLINGS, LONG = 5, 0.25
 
 #: Sessions kept open; the one unused for longest is let go first.
 MAX_SESSIONS = 8
@@ -49,6 +57,12 @@ class Session:
         Where to run; if ONNX Runtime would run it elsewhere, it raises.
     batch : int, optional
         The only batch size the graph takes; pieces are filled up by repeating their last sample.
+    exact : bool
+        Whether a GPU must multiply with all bits of float32, rather than with ten of them (TF32).
+    engines : path, optional
+        Where TensorRT keeps what it builds of this graph, and of no other.
+    bound : bool, optional
+        Whether to run through buffers that stay on the device, see `_bound`; by default on every device but the CPU.
 
     Attributes
     ----------
@@ -58,15 +72,28 @@ class Session:
         Rows put through the graph so far, those of the probe left out.
     width : int
         Columns of a row; set by the probe.
+    best : int or None
+        The batch size `tune` found.
     """
 
-    def __init__(self, model: os.PathLike[str] | bytes, device: Device, *, batch: int | None = None) -> None:
+    def __init__(
+        self,
+        model: os.PathLike[str] | bytes,
+        device: Device,
+        *,
+        batch: int | None = None,
+        exact: bool = False,
+        engines: Path | None = None,
+        bound: bool | None = None,
+    ) -> None:
         ort = import_onnxruntime()
         if device.kind != "cpu":
             preload_cuda(ort)
         source = model if isinstance(model, bytes) else os.fspath(model)
         try:
-            self._session = ort.InferenceSession(source, _options(ort), providers=provider_options(device))
+            self._session = ort.InferenceSession(
+                source, _options(ort), providers=provider_options(device, exact=exact, engines=engines)
+            )
         except Exception as err:
             raise _refusal(device, err) from err
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
@@ -76,7 +103,12 @@ class Session:
                 "Find out why with: skltransfer doctor"
             )
         self._input = self._session.get_inputs()[0].name
+        bound = device.kind != "cpu" if bound is None else bound
+        memory = "cpu" if device.kind == "cpu" else "cuda"
+        self._bound = Bound(ort, self._session, memory, device.index) if bound else None
         self.rows_run = self.width = 0
+        self.best: int | None = None
+        self._tuning = threading.Lock()
         self._lock = threading.Lock()
         self.fix_batch(batch)
 
@@ -103,6 +135,13 @@ class Session:
         OutOfMemoryError
             If not even one sample fits.
         """
+        rows = self._rows(samples, stop)
+        with self._lock:
+            self.rows_run += len(samples)
+        return rows
+
+    def _rows(self, samples: npt.NDArray[Any], stop: Stop | None) -> Rows:
+        """Run in pieces, as large as memory allows."""
         pieces, start = [], 0
         while start < len(samples):
             size = min(self._most, len(samples) - start)
@@ -114,16 +153,52 @@ class Session:
                 self._halve(size, err)
                 continue
             start += size
-        with self._lock:
-            self.rows_run += len(samples)
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
+    def tune(self, samples: npt.NDArray[Any], clock: Callable[[], float] = time.perf_counter) -> int:
+        """Find the batch size that is worth its memory: double it for as long as that makes samples faster, and fits.
+
+        Parameters
+        ----------
+        samples : ndarray of shape (n, ...)
+            A batch; larger ones are made by repeating it.
+        clock : callable
+            Tells the time, in seconds.
+
+        Returns
+        -------
+        int
+            Samples per run; the same at every later call.
+        """
+        with self._tuning:
+            if self.best is None:
+                self.best = self._tuned(samples, clock)
+            return self.best
+
+    def _tuned(self, samples: npt.NDArray[Any], clock: Callable[[], float]) -> int:
+        best, fastest = len(samples), 0.0
+        for size in (len(samples) << doublings for doublings in range(MOST_DOUBLINGS)):
+            larger = np.resize(samples, (size, *samples.shape[1:]))
+            self._rows(larger, None)  # the first run of a shape is not like the others
+            start = clock()
+            self._rows(larger, None)
+            seconds = max(clock() - start, 1e-9)
+            if self._most < size or size / seconds < WORTH * fastest:
+                return min(best, self._most)
+            best, fastest = size, size / seconds
+            if seconds > LONG:
+                break
+        return best
+
     def _run_piece(self, samples: npt.NDArray[Any], stop: Stop | None) -> Rows:
-        missing = self.batch - len(samples) if self.batch else 0
-        if missing:
-            samples = np.concatenate([samples, np.repeat(samples[-1:], missing, axis=0)])
+        count = len(samples)
+        wanted = self.batch or (full(count, self._most) if self._bound else count)
+        if wanted > count:
+            samples = np.concatenate([samples, np.repeat(samples[-1:], wanted - count, axis=0)])
+        if self._bound:
+            return self._bound.run(samples, stop)[:count]
         rows: Rows = self._session.run(None, {self._input: samples}, stop)[0]
-        return rows[: len(rows) - missing]
+        return rows[:count]
 
     def _halve(self, size: int, err: Exception) -> None:
         """Remember a batch size that may fit, or give up."""

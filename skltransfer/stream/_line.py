@@ -4,7 +4,8 @@ It has two forms, a row each in `LINES`:
 
 - ``cpu``: every worker prepares a small batch and runs it on the one shared one-thread session (measured: a third
   faster than decoders that feed a session of many threads);
-- ``cuda``, ``tensorrt``: workers prepare, one runner runs large batches.
+- ``cuda``, ``tensorrt``: workers prepare, runners run large batches, two to a device: while one batch is computed, the
+  next is copied.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -26,6 +28,12 @@ from skltransfer.stream._prepare import PREPARERS, Piece, Plan, scaled
 
 #: Samples one worker prepares at a time where preparing and running are apart.
 PART = 8
+#: Batches on their way through a device: one is copied, one is computed.
+LANES = 2
+#: Full batches after which a size is searched for that suits the device better.
+SETTLED = 8
+#: Lengths of texts on a GPU are multiples of so many tokens: few shapes, each searched for once.
+STEP = 16
 #: Texts sorted by length together.
 WINDOW = 4096
 
@@ -55,6 +63,8 @@ class Line(ABC):
 
     #: Name of the form, as in the preparers' tables.
     form: ClassVar[str]
+    #: What lengths are multiples of.
+    step: ClassVar = 1
 
     def __init__(self, plan: Plan, workers: int, batch_size: int | None) -> None:
         self.plan, self.workers = plan, workers
@@ -81,9 +91,9 @@ class Line(ABC):
         """Wait for the threads; they are never left behind, for a daemon that runs at exit aborts the process."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def session(self, like: npt.NDArray[Any] | None) -> runtime.Session:
-        """Give the open session; the first call, which is the first miss, opens it."""
-        return open_backbone(self.plan, like)
+    def session(self, like: npt.NDArray[Any] | None, device: runtime.Device | None = None) -> runtime.Session:
+        """Give the open session of a device, by default the first; the first miss opens it."""
+        return open_backbone(self.plan._replace(device=device or self.plan.device), like)
 
     def read(self, items: list[Item]) -> Future[Batch]:
         """Start to read and fingerprint items, without decoding them."""
@@ -156,12 +166,12 @@ class Line(ABC):
                 batch.items.append(item)
         return batch
 
-    def _run(self, batch: Batch) -> Batch:
+    def _run(self, batch: Batch, device: runtime.Device | None = None) -> Batch:
         pieces = [piece for item in batch.items for piece in item.pieces]
         if not pieces:
             return batch
         try:
-            rows = self._rows(pieces)
+            rows = self._rows(pieces, device)
         except SklTransferError:
             raise
         except Exception as err:
@@ -174,14 +184,15 @@ class Line(ABC):
             item.pieces = []
         return batch._replace(rows=rows if len(rows) == len(counts) else self._means(rows, counts))
 
-    def _rows(self, pieces: list[Piece]) -> runtime.Rows:
+    def _rows(self, pieces: list[Piece], device: runtime.Device | None) -> runtime.Rows:
         """Run pieces: at once, but for windows of a text that are more than a batch, and graphs that mix a batch."""
-        session, size = self.session(pieces[0]), len(pieces)
+        session, size = self.session(pieces[0], device), len(pieces)
         if self.preparer.by_length:
             most = self.batch if self.counted else self.batch // max(map(len, pieces))
             size = 1 if session.batch else max(1, most)
         parts = [pieces[i : i + size] for i in range(0, len(pieces), size)]
-        rows = [session.run(self.preparer.collate(part), self._stop) for part in parts]
+        step = 1 if session.batch else self.step  # a graph that mixes padding in gets none
+        rows = [session.run(self.preparer.collate(part, step=step), self._stop) for part in parts]
         return rows[0] if len(rows) == 1 else np.concatenate(rows)
 
     def _means(self, rows: runtime.Rows, counts: list[int]) -> runtime.Rows:
@@ -201,27 +212,52 @@ class _Together(Line):
 
 
 class _Apart(Line):
-    """Workers prepare parts of a batch; one runner waits for them and runs the batch."""
+    """Workers prepare parts of a batch; a runner waits for them and runs the batch on a device that is free."""
 
     form: ClassVar = "apart"
+    step: ClassVar = STEP
 
     def __init__(self, plan: Plan, workers: int, batch_size: int | None) -> None:
         super().__init__(plan, workers, batch_size)
-        self.in_flight = 3  # one that runs, one that is ready, one that is being prepared
-        self._runner = ThreadPoolExecutor(1, thread_name_prefix="skltransfer-runner")
+        devices = plan.device.each()
+        lanes = LANES * len(devices)
+        self.in_flight = lanes + 1  # those on their way through devices, and one that is being prepared
+        self._seen = 0
+        self._free: SimpleQueue[runtime.Device] = SimpleQueue()
+        for device in devices * LANES:
+            self._free.put(device)
+        self._runners = ThreadPoolExecutor(lanes, thread_name_prefix="skltransfer-runner")
 
     def close(self) -> None:
-        self._runner.shutdown(wait=False, cancel_futures=True)
+        self._runners.shutdown(wait=False, cancel_futures=True)
         super().close()
-        self._runner.shutdown(wait=True)
+        self._runners.shutdown(wait=True)
 
     def submit(self, items: list[Item]) -> Future[Batch]:
         parts = [self._pool.submit(self._ready, items[i : i + PART]) for i in range(0, len(items), PART)]
-        return self._runner.submit(self._gather_and_run, parts)
+        return self._runners.submit(self._gather_and_run, parts)
 
     def _gather_and_run(self, parts: list[Future[Batch]]) -> Batch:
         done = [part.result() for part in parts]
-        return self._run(Batch([i for part in done for i in part.items], [f for part in done for f in part.failed]))
+        batch = Batch([i for part in done for i in part.items], [f for part in done for f in part.failed])
+        device = self._free.get()
+        try:
+            self._tune(batch, device)
+            return self._run(batch, device)
+        finally:
+            self._free.put(device)
+
+    def _tune(self, batch: Batch, device: runtime.Device) -> None:
+        """Find a better size, once some full batches were run, where nobody gave one and samples are of one shape.
+
+        A shorter call is over before the search would be.
+        """
+        if self.counted or self.preparer.by_length or not batch.items or len(batch.items) < self.batch:
+            return
+        pieces = [piece for item in batch.items for piece in item.pieces]
+        session, self._seen = self.session(pieces[0], device), self._seen + 1
+        if not session.batch and (session.best or self._seen == SETTLED):
+            self.batch = self.window = session.tune(self.preparer.collate(pieces))
 
 
 LINES: dict[str, type[Line]] = {"cpu": _Together, "cuda": _Apart, "tensorrt": _Apart}

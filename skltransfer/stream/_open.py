@@ -25,7 +25,7 @@ def open_backbone(plan: Plan, like: npt.NDArray[Any] | None = None) -> runtime.S
     Parameters
     ----------
     plan : Plan
-        What to run, and where.
+        What to run, and where: of several devices the first.
     like : ndarray, optional
         A prepared sample, for backbones whose input has free axes.
 
@@ -40,6 +40,7 @@ def open_backbone(plan: Plan, like: npt.NDArray[Any] | None = None) -> runtime.S
     DeviceError
         If it cannot run on the device.
     """
+    plan = plan._replace(device=plan.device.each()[0])
     return runtime.session(plan.recipe.key, plan.device, lambda: _open(plan, like))
 
 
@@ -77,7 +78,9 @@ def _session(plan: Plan, batch: int | None) -> runtime.Session:
     It is opened from a file: of bytes ONNX Runtime would keep a copy, as large as all weights, for as long as it lives.
     """
     with hub.scratch(_built(plan, free_batch=batch is None)) as file:
-        return runtime.Session(file, plan.device, batch=batch)
+        engines = hub.engine_folder(plan.recipe.key) if plan.device.kind == "tensorrt" else None
+        exact = plan.recipe.precision == "fp32"
+        return runtime.Session(file, plan.device, batch=batch, exact=exact, engines=engines)
 
 
 def _built(plan: Plan, *, free_batch: bool) -> Iterator[bytes]:

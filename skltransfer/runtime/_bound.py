@@ -1,0 +1,95 @@
+"""Runs through buffers that stay on the device, in few shapes.
+
+A GPU library searches for the best way to compute a shape when it first sees it, which takes seconds, and memory that
+is asked for and given back at every run costs more than the copy into it. So batches are filled up to a power of two of
+samples, and each such shape has an input buffer of its own, and an output buffer; several where several threads run at
+once, so that one batch is copied while another is computed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from skltransfer.runtime._sessions import Stop
+
+#: Buffers kept; those unused for longest are let go first.
+MAX_SLOTS = 32
+
+Shape = tuple[tuple[int, ...], str]
+
+
+class _Slot:
+    """Buffers for batches of one shape, bound to a session; used by one thread at a time."""
+
+    def __init__(self, ort: Any, session: Any, place: tuple[str, int], samples: npt.NDArray[Any]) -> None:
+        self._session, self._place = session, place
+        self._input = ort.OrtValue.ortvalue_from_shape_and_type(samples.shape, samples.dtype.type, *place)
+        self._output = session.get_outputs()[0].name
+        self._binding = session.io_binding()
+        self._binding.bind_ortvalue_input(session.get_inputs()[0].name, self._input)
+        self._binding.bind_output(self._output, *place)  # the first run makes a buffer of the right shape
+        self._fresh = True
+
+    def run(self, samples: npt.NDArray[Any], stop: Stop | None) -> npt.NDArray[np.float32]:
+        """Copy in, run, copy out."""
+        self._input.update_inplace(samples)
+        self._session.run_with_iobinding(self._binding, stop)
+        if self._fresh:  # and the later ones use it again
+            self._binding.bind_ortvalue_output(self._output, self._binding.get_outputs()[0])
+            self._fresh = False
+        rows: npt.NDArray[np.float32] = self._binding.copy_outputs_to_cpu()[0]
+        return np.array(rows)  # on the CPU it may be the buffer itself, which the next run overwrites
+
+
+class Bound:
+    """The slots of a session. `run` may be called by many threads at once.
+
+    Parameters
+    ----------
+    ort : module
+        ONNX Runtime.
+    session : onnxruntime.InferenceSession
+        With one input and one output.
+    kind : str
+        ONNX Runtime's name of the memory: ``"cuda"`` or ``"cpu"``.
+    index : int
+        Which device.
+    """
+
+    def __init__(self, ort: Any, session: Any, kind: str, index: int) -> None:
+        self._ort, self._session, self._place = ort, session, (kind, index)
+        self._free: OrderedDict[Shape, list[_Slot]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def shapes(self) -> list[Shape]:
+        """Shapes and types there are buffers for, the one used last at the end."""
+        with self._lock:
+            return list(self._free)
+
+    def run(self, samples: npt.NDArray[Any], stop: Stop | None) -> npt.NDArray[np.float32]:
+        """Run a batch as it is; `full` says what to fill it up to."""
+        shape = (samples.shape, samples.dtype.name)
+        with self._lock:
+            slots = self._free.setdefault(shape, [])
+            slot = slots.pop() if slots else None
+            self._free.move_to_end(shape)
+        slot = slot or _Slot(self._ort, self._session, self._place, samples)
+        rows = slot.run(np.ascontiguousarray(samples), stop)
+        with self._lock:  # a slot whose run failed is not used again
+            self._free.setdefault(shape, []).append(slot)
+            while sum(map(len, self._free.values())) > MAX_SLOTS:
+                oldest = next(iter(self._free))
+                self._free.pop(oldest)
+        return rows
+
+
+def full(count: int, most: int) -> int:
+    """Give the number of samples a batch is filled up to: a power of two, as far as so many fit."""
+    return max(count, min(most, 1 << (count - 1).bit_length()))
