@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,26 @@ def images(sizes: Sequence[tuple[int, int]], *, seed: int = 0) -> list[Any]:
         noise = random.normal(scale=12, size=(height, width, 3))
         made.append(Image.fromarray(np.clip(smooth + edges - 30 + noise, 0, 255).astype(np.uint8)))
     return made
+
+
+def photographs(sizes: Sequence[tuple[int, int]]) -> list[bytes]:
+    """Make `images` into JPEG files, as large and as slow to decode as photographs.
+
+    Parameters
+    ----------
+    sizes : sequence of (int, int)
+        Width and height of each, in pixels.
+
+    Returns
+    -------
+    list of bytes
+    """
+    files = []
+    for image in images(sizes):
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=88)
+        files.append(file.getvalue())
+    return files
 
 
 def drawings(count: int) -> list[bytes]:

@@ -323,6 +323,15 @@ def test_models_card_names_a_file_that_does_not_exist(capsys):
     assert "There is no model 'gone.onnx'" in capsys.readouterr().err
 
 
+def test_doctor_bench_says_what_bounds_the_machine(photos, tmp_path, capsys):
+    path = graphs.save_images(tmp_path)
+    assert cli.main(["doctor", "--bench", str(photos), "--model", path, "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"10 samples of {photos}, tiny on cpu")
+    assert re.search(r"\nthe whole way, all threads +[\d,]+ +[\d.]+\n", said)
+    assert re.search(r"\nWhat bounds it: (prepare|graph): \d+% of the time. What helps:\n- ", said)
+
+
 @pytest.mark.parametrize("kind", ["folder", "npy", "made up"])
 def test_models_variant_makes_one_and_show_lists_it(kind, photos, tmp_path, capsys):
     path = graphs.save_images(tmp_path, graphs.deep(), "deep")

@@ -17,7 +17,7 @@ FLOORS = [
     ["catalog"],
     ["variants"],
     ["embedder"],
-    ["demo", "report", "convert", "selection"],
+    ["demo", "report", "convert", "selection", "bounds"],
     ["cli"],
 ]
 #: What a room may import besides the standard library, numpy and the rooms below it.
@@ -35,7 +35,7 @@ LIBRARIES = {
     "selection": {"sklearn", "scipy", "joblib", "threadpoolctl"},
     "report": {"sklearn", "matplotlib", "PIL", "threadpoolctl"},
 }
-NUMPY_FREE = {"errors", "cards", "hub", "cli", "registry"}
+NUMPY_FREE = {"errors", "cards", "hub", "cli", "registry", "bounds"}
 STARTS_THREADS = {"stream", "runtime"}
 #: Models, rows, pictures where the user says, and the folder of a converted model.
 WRITES_FILES = {"hub", "cache", "report", "convert", "variants"}

@@ -19,6 +19,7 @@ from typing import Any
 
 from skltransfer import (
     __version__,
+    bounds,
     cache,
     cards,
     catalog,
@@ -84,6 +85,35 @@ def _warnings_in_one_line() -> Iterator[None]:
 
 
 def _doctor(args: argparse.Namespace) -> int:
+    return _bench(args) if args.bench is not None else _diagnosis(args)
+
+
+def _bench(args: argparse.Namespace) -> int:
+    given = samples.of_path(Path(args.bench)) if args.bench else None
+    found = bounds.measure(args.model, args.device or "auto", given)
+    what = "made up" if given is None else f"of {args.bench}"
+    print(f"{found.samples} samples {what}, {found.model} on {found.device}, {found.workers} threads\n")
+    print(report.table(_measured(found), ("", "samples/s", "ms each")))
+    share = "" if found.bus is not None else f": {found.share:.0%} of the time"
+    print(f"\nWhat bounds it: {found.bound}{share}. What helps:")
+    print("\n".join(f"- {tip}" for tip in bounds.knobs(found, catalog.load_card(args.model))))
+    return 0
+
+
+def _measured(found: bounds.Bounds) -> Iterator[tuple[str, str, str]]:
+    """Give the rows of the table of a bench."""
+    where = "one thread" if found.bus is None else "the device"
+    speeds = {
+        "prepare: read, decode, resize or make tokens; one thread": found.prepare,
+        "prepare, with fast=True": found.fast,
+        f"graph, up to {found.batch} at once; {where}": found.graph,
+        "transfer to the device": found.bus and found.bus / found.sample_bytes,
+        "the whole way, all threads": found.whole,
+    }
+    return ((name, f"{speed:,.0f}", f"{1000 / speed:.2f}") for name, speed in speeds.items() if speed)
+
+
+def _diagnosis(args: argparse.Namespace) -> int:
     kind, _, index = (args.device or "cuda").partition(":")
     findings = runtime.diagnose(runtime.Device(kind.replace("auto", "cuda"), int(index or 0)))
     versions = [f"{library} {importlib.metadata.version(library)}" for library in LIBRARIES]
@@ -310,7 +340,20 @@ DEMO = (
         "--device", {"type": a_device, "default": "auto", "help": "auto, cpu, cuda, cuda:1, tensorrt (default: auto)"}
     ),
 )
-DOCTOR = (Flag("--device", {"type": a_device, "help": "exit with status 1 if this device cannot run"}),)
+DOCTOR = (
+    Flag("--device", {"type": a_device, "help": "exit with status 1 if this device cannot run"}),
+    Flag(
+        "--bench",
+        {
+            "nargs": "?",
+            "const": "",
+            "metavar": "PATH",
+            "help": "measure what bounds this machine, on samples made up or"
+            " those of a folder of images or a file of texts",
+        },
+    ),
+    Flag("--model", {"default": _demo.DEFAULT_MODEL, "help": f"of --bench (default: {_demo.DEFAULT_MODEL})"}),
+)
 CARD = (
     Flag("file", {"type": a_graph, "metavar": "FILE.onnx"}),
     *CHANGES,

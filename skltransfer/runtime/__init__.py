@@ -4,6 +4,7 @@ The room knows nothing of cards, samples or estimators: it is given bytes and ar
 every open session.
 """
 
+from skltransfer.runtime._bound import bus_speed
 from skltransfer.runtime._devices import ALL, PROVIDERS, Device, Finding, diagnose, import_onnxruntime, resolve, why_not
 from skltransfer.runtime._sessions import Rows, Session, Stop, clear, open_sessions, session, stop_switch
 from skltransfer.runtime._threads import cpu_share, workers
@@ -16,6 +17,7 @@ __all__ = [
     "Rows",
     "Session",
     "Stop",
+    "bus_speed",
     "clear",
     "cpu_share",
     "diagnose",

@@ -9,11 +9,14 @@ once, so that one batch is copied while another is computed.
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from skltransfer.runtime._devices import Device, import_onnxruntime
 
 if TYPE_CHECKING:
     from skltransfer.runtime._sessions import Stop
@@ -56,14 +59,12 @@ class Bound:
         ONNX Runtime.
     session : onnxruntime.InferenceSession
         With one input and one output.
-    kind : str
-        ONNX Runtime's name of the memory: ``"cuda"`` or ``"cpu"``.
-    index : int
-        Which device.
+    device : Device
+        Where it runs.
     """
 
-    def __init__(self, ort: Any, session: Any, kind: str, index: int) -> None:
-        self._ort, self._session, self._place = ort, session, (kind, index)
+    def __init__(self, ort: Any, session: Any, device: Device) -> None:
+        self._ort, self._session, self._place = ort, session, (memory(device), device.index)
         self._free: OrderedDict[Shape, list[_Slot]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -88,6 +89,37 @@ class Bound:
                 oldest = next(iter(self._free))
                 self._free.pop(oldest)
         return rows
+
+
+def bus_speed(device: Device, megabytes: int = 64) -> float:
+    """Measure how fast bytes get into a device's memory, from memory as NumPy has it.
+
+    Parameters
+    ----------
+    device : Device
+        One that runs.
+    megabytes : int
+        Size of the block that is copied, three times.
+
+    Returns
+    -------
+    float
+        Bytes per second.
+    """
+    ort = import_onnxruntime()
+    block = np.zeros(megabytes * 2**20, np.uint8)
+    there = ort.OrtValue.ortvalue_from_shape_and_type(block.shape, np.uint8, memory(device), device.index)
+    seconds = []
+    for _ in range(4):  # the first touches the pages
+        start = time.perf_counter()
+        there.update_inplace(block)
+        seconds.append(time.perf_counter() - start)
+    return float(block.nbytes / min(seconds[1:]))
+
+
+def memory(device: Device) -> str:
+    """Give ONNX Runtime's name of a device's memory."""
+    return "cpu" if device.kind == "cpu" else "cuda"
 
 
 def full(count: int, most: int) -> int:

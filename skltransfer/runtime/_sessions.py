@@ -104,8 +104,7 @@ class Session:
             )
         self._input = self._session.get_inputs()[0].name
         bound = device.kind != "cpu" if bound is None else bound
-        memory = "cpu" if device.kind == "cpu" else "cuda"
-        self._bound = Bound(ort, self._session, memory, device.index) if bound else None
+        self._bound = Bound(ort, self._session, device) if bound else None
         self.rows_run = self.width = 0
         self.best: int | None = None
         self._tuning = threading.Lock()
