@@ -323,6 +323,11 @@ def test_models_card_names_a_file_that_does_not_exist(capsys):
     assert "There is no model 'gone.onnx'" in capsys.readouterr().err
 
 
+def test_doctor_takes_every_device_there_is(capsys):
+    assert cli.main(["doctor", "--device", "cuda:all"]) == 1 or runtime.why_not(runtime.Device("cuda")) == ""
+    assert "looked at" in capsys.readouterr().out
+
+
 def test_doctor_bench_says_what_bounds_the_machine(photos, tmp_path, capsys):
     path = graphs.save_images(tmp_path)
     assert cli.main(["doctor", "--bench", str(photos), "--model", path, "--device", "cpu"]) == 0
@@ -360,14 +365,14 @@ def test_models_verify_passes_what_is_as_recorded(model, capsys):
     assert cli.main(["models", "verify", str(model)]) == 0
     files, golden = lines(capsys)
     assert files.split()[:3] == ["tiny.onnx", "as", "pinned"]
-    assert golden.startswith("Golden rows differ by 0.0e+00")
+    assert golden.startswith("On cpu golden rows differ by 0.0e+00")
 
 
 def test_models_verify_compares_the_golden_rows_of_texts(tmp_path, capsys):
     folder = text_graphs.save(tmp_path)
     catalog.write_card(load_card(folder), tmp_path / "card.json")
     assert cli.main(["models", "verify", folder]) == 0
-    assert lines(capsys)[-1].startswith("Golden rows differ by 0.0e+00")
+    assert lines(capsys)[-1].startswith("On cpu golden rows differ by 0.0e+00")
 
 
 def test_models_verify_ends_with_status_1_beyond_rounding(model):

@@ -13,8 +13,8 @@ from skltransfer import cache, report
 
 def a_device(text: str) -> str:
     """Check the form of a device's name; whether it runs is seen later."""
-    if not re.fullmatch(r"auto|cpu|(cuda|tensorrt)(:\d+)?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not auto, cpu, cuda, cuda:1, tensorrt or tensorrt:1")
+    if not re.fullmatch(r"auto|cpu|(cuda|tensorrt)(:(\d+|all))?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is none of auto, cpu, cuda, cuda:1, cuda:all; tensorrt likewise")
     return text
 
 

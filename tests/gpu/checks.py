@@ -13,13 +13,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from skltransfer import PretrainedEmbedder, cards, runtime
+from skltransfer import PretrainedEmbedder, cards, load_card, runtime
 from skltransfer.datasets import load_emoji
 from skltransfer.errors import DeviceError
 
-#: Largest difference to the CPU, relative to the largest number: GPUs multiply with fewer bits (TF32).
-AGREEMENT = 1e-2
-COSINE = 0.9999
+#: Largest difference to the CPU, relative to the largest number: with all bits, and with those of TF32.
+EXACT, AGREEMENT = 1e-3, 1e-2
+COSINE, COSINE_FP16 = 0.9999, 0.999
 
 
 def missing_gpu() -> str:
@@ -27,41 +27,92 @@ def missing_gpu() -> str:
     return runtime.why_not(runtime.Device("cuda"))
 
 
+def samples_of(model: str, n: int) -> list:
+    """Give emoji, or what they are called."""
+    emoji = load_emoji()
+    return list(emoji.texts[:n] if load_card(model).modality == "text" else emoji.images[:n])
+
+
+def embed(model: str, samples: list, **choices: object) -> np.ndarray:
+    return PretrainedEmbedder(model, **{"device": "cuda", "cache": None, **choices}).fit_transform(samples)
+
+
+def compare(model: str, **choices: object) -> tuple[float, float]:
+    """Give the difference to the CPU's rows, relative to the largest number, and the least cosine."""
+    samples = samples_of(model, 64)
+    cpu, gpu = embed(model, samples, device="cpu"), embed(model, samples, **choices)
+    cosines = (cpu * gpu).sum(1) / np.linalg.norm(cpu, axis=1) / np.linalg.norm(gpu, axis=1)
+    return float(np.abs(cpu - gpu).max() / np.abs(cpu).max()), float(cosines.min())
+
+
 def agrees_with_the_cpu(model: str) -> str:
-    images = load_emoji().images[:64]
-    cpu, gpu = (
-        PretrainedEmbedder(model, device=device, cache=None).fit_transform(images) for device in ("cpu", "cuda")
-    )
-    difference = float(np.abs(cpu - gpu).max() / np.abs(cpu).max())
-    cosine = float(((cpu * gpu).sum(1) / np.linalg.norm(cpu, axis=1) / np.linalg.norm(gpu, axis=1)).min())
+    difference, cosine = compare(model)
     assert difference < AGREEMENT, difference
     assert cosine > COSINE, cosine
     return f"difference {difference:.1e}, cosine {cosine:.6f}"
 
 
+def agrees_with_the_cpu_in_all_bits(model: str) -> str:
+    difference, _ = compare(model, precision="fp32")
+    assert difference < EXACT, difference
+    return f"difference {difference:.1e}"
+
+
+def agrees_with_the_cpu_in_half(model: str) -> str:
+    _, cosine = compare(model, precision="fp16")
+    assert cosine > COSINE_FP16, cosine
+    return f"cosine {cosine:.6f}"
+
+
 def reports_cuda(model: str) -> str:
-    embedder = PretrainedEmbedder(model, device="cuda").fit(load_emoji().images[:1])
+    embedder = PretrainedEmbedder(model, device="cuda").fit(samples_of(model, 1))
     assert embedder.providers_[0] == "CUDAExecutionProvider"
     return embedder.providers_[0]
 
 
 def auto_takes_the_gpu(model: str) -> str:
-    embedder = PretrainedEmbedder(model).fit(load_emoji().images[:1])
+    embedder = PretrainedEmbedder(model).fit(samples_of(model, 1))
     assert embedder.providers_[0] == "CUDAExecutionProvider"
     return "CUDA"
 
 
 def keeps_order_in_uneven_batches(model: str) -> str:
-    images = load_emoji().images[:50]
-    whole = PretrainedEmbedder(model, device="cuda", cache=None, batch_size=7).fit_transform(images)
-    part = PretrainedEmbedder(model, device="cuda", cache=None, batch_size=64).fit_transform(images[::-1])[::-1]
+    samples = samples_of(model, 50)
+    whole, part = embed(model, samples, batch_size=7), embed(model, samples[::-1], batch_size=64)[::-1]
     assert np.abs(whole - part).max() < AGREEMENT * np.abs(whole).max()
     return "order kept"
 
 
+def shares_samples_out_among_all_gpus(model: str) -> str:
+    samples = samples_of(model, 300)
+    one, every = embed(model, samples, batch_size=16), embed(model, samples, batch_size=16, device="cuda:all")
+    assert np.abs(one - every).max() < AGREEMENT * np.abs(one).max()
+    return f"{len(runtime.Device('cuda', runtime.ALL).each())} GPUs"
+
+
+def finds_a_batch_size(model: str) -> str:
+    if load_card(model).modality != "image":
+        return "for images only"
+    samples = samples_of(model, 785) * 20
+    assert np.isfinite(embed(model, samples)).all()
+    return str([session.best for session in runtime.open_sessions().values() if session.best])
+
+
+def goes_on_when_memory_is_short(model: str) -> str:
+    code = (
+        "from skltransfer import PretrainedEmbedder, runtime; from skltransfer.datasets import load_emoji\n"
+        f"X = load_emoji().images * 3; e = PretrainedEmbedder({model!r}, device='cuda', batch_size=2048, cache=None)\n"
+        "assert e.fit_transform(X).shape[0] == len(X)\n"
+        "print([session._most for session in runtime.open_sessions().values()])\n"
+    )
+    if load_card(model).modality != "image":
+        return "for images only"
+    return in_child(code, SKLTRANSFER_CUDA_OPTIONS="gpu_mem_limit=268435456")
+
+
 def absent_device_raises(model: str) -> str:
     try:
-        PretrainedEmbedder(model, device="cuda:63").fit(load_emoji().images[:1])
+        PretrainedEmbedder(model, device="cuda:63").fit(samples_of(model, 1))
     except DeviceError as err:
         return str(err)[:60]
     raise AssertionError("device='cuda:63' did not raise")
@@ -76,8 +127,14 @@ def hidden_gpu_is_quiet_under_auto_and_an_error_by_name(model: str) -> str:
         "except DeviceError as err: print(err)\n"
         "else: raise SystemExit('device=cuda did not raise')\n"
     )
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    return in_child(code, CUDA_VISIBLE_DEVICES="")
+
+
+def in_child(code: str, **environment: str) -> str:
+    """Run Python with other environment variables, and give what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()[:60]
 
@@ -86,7 +143,12 @@ CHECKS: tuple[Callable[[str], str], ...] = (
     reports_cuda,
     auto_takes_the_gpu,
     agrees_with_the_cpu,
+    agrees_with_the_cpu_in_all_bits,
+    agrees_with_the_cpu_in_half,
     keeps_order_in_uneven_batches,
+    shares_samples_out_among_all_gpus,
+    finds_a_batch_size,
+    goes_on_when_memory_is_short,
     absent_device_raises,
     hidden_gpu_is_quiet_under_auto_and_an_error_by_name,
 )
