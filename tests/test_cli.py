@@ -231,7 +231,7 @@ def test_doctor_prints_what_to_type_below_what_is_not_well(monkeypatch, capsys):
 def test_a_device_of_another_form_is_refused(device, capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main(["doctor", "--device", device])
-    assert f"'{device}' is not auto, cpu, cuda" in capsys.readouterr().err
+    assert f"'{device}' is none of auto, cpu, cuda" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------------------------------------------------------------
