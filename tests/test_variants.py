@@ -13,9 +13,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from skltransfer import PretrainedEmbedder, graph, hub, load_card, runtime, variants
+from skltransfer import PretrainedEmbedder, graph, hub, load_card, runtime
 from skltransfer.cards import ArraySpec
-from skltransfer.errors import ConversionError, DeviceError, IntegrityError, SampleError, UnknownModelError
+from skltransfer.errors import (
+    ConversionError,
+    DeviceError,
+    IntegrityError,
+    LayerError,
+    SampleError,
+    UnknownModelError,
+)
 from skltransfer.variants import MARKS, _make, find, kept, make_variant
 from tests import graphs, text_graphs
 
@@ -310,8 +317,35 @@ def test_nothing_is_said_and_no_handler_is_left(images, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_variant_of_the_same_time_by_another_process_is_as_good(images, tmp_path):
-    made = make_variant(images, "fp16")
-    copy = shutil.copytree(made.folder, tmp_path / "copy")
-    _make._move(copy, made.folder)
-    assert variants.kept(load_card(images), "fp16").source == made.source
+def test_variant_that_another_process_made_meanwhile_is_kept(images, monkeypatch):
+    real = _make.compare
+
+    def slowly(*given):
+        monkeypatch.setattr(_make, "compare", real)
+        make_variant(images, "fp16")  # the other process
+        (Path(images).with_name("deep.fp16") / "first").touch()
+        return real(*given)
+
+    monkeypatch.setattr(_make, "compare", slowly)
+    PretrainedEmbedder(images, precision="fp16").fit(PICTURES)
+    assert sorted(os.listdir(Path(images).with_name("deep.fp16"))) == ["card.json", "first", "model.onnx"]
+
+
+def test_variant_is_replaced_on_request(images):
+    first = make_variant(images, "int8").measured
+    assert make_variant(images, "int8", PICTURES).measured["on"] != first["on"]
+    assert sorted(path.name for path in Path(images).parent.iterdir()) == ["deep.card.json", "deep.int8", "deep.onnx"]
+
+
+def test_variant_calibrated_on_other_pixels_is_made_anew(images):
+    make_variant(images, "int8")
+    assert kept(load_card(images, name="another"), "int8") is not None
+    assert kept(load_card(images, preset="imagenet"), "int8") is None
+
+
+def test_layers_that_the_converter_drops_are_not_listed(images):
+    made = make_variant(images, "int8")
+    assert {"conv_2", "act_7"} <= made.layers().keys() <= load_card(images).layers().keys()
+    assert "conv_7" not in made.layers()
+    with pytest.raises(LayerError, match="The graph has no layer 'conv_7'"):
+        PretrainedEmbedder(images, layer="conv_7", precision="int8").fit(PICTURES)

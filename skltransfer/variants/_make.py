@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import shutil
 import tempfile
@@ -53,7 +54,7 @@ def find(card: Card, precision: str, device: runtime.Device) -> Card:
     Returns
     -------
     Card
-        The same in every respect but its files, and what was measured on them.
+        The same in every respect but its files, and what is known of them.
 
     Raises
     ------
@@ -66,9 +67,9 @@ def find(card: Card, precision: str, device: runtime.Device) -> Card:
         return card
     if precision == "int8" and device.kind != "cpu":
         raise DeviceError(f"precision='int8' is for the CPU; on {str(device)!r} take precision='fp16'.")
-    variant = kept(card, precision) or make_variant(card, precision)
-    same = ("name", "files", "folder", "golden", "measured", "source")
-    return dataclasses.replace(card, **{name: getattr(variant, name) for name in same})
+    variant = kept(card, precision) or _make(card, precision, None, anew=False)
+    own = ("name", "files", "folder", "golden", "layers_table", "measured", "source")
+    return dataclasses.replace(card, **{name: getattr(variant, name) for name in own})
 
 
 def kept(card: Card, precision: str) -> Card | None:
@@ -122,18 +123,24 @@ def make_variant(model: str | os.PathLike[str] | Card, precision: str, samples: 
     """
     if precision not in CONVERTERS:
         raise ConversionError(f"precision={precision!r} is not one of {', '.join(CONVERTERS)}.")
-    card = catalog.load_card(model)
+    return _make(catalog.load_card(model), precision, samples, anew=True)
+
+
+def _make(card: Card, precision: str, samples: Sequence[Any] | None, *, anew: bool) -> Card:
+    """Make a variant; unless it is to be anew, one that another process made meanwhile is as good."""
     given = _made_up(card) if samples is None else list(samples)
     if len(given) < 4:
         raise ConversionError(f"{len(given)} samples are too few to calibrate on some and compare on others.")
     place = _place(card, precision)
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}-") as temporary:
-        candidates = _candidates(card, precision, given[::2], Path(temporary) / place.name)
+        folder = Path(temporary) / place.name
+        candidates = _candidates(card, precision, given[::2], folder)
         variant, figures = _first_that_agrees(card, candidates, MARKS[precision], given)
         figures["on"] = f"{len(given[1::2])} samples that were {'made up' if samples is None else 'given'}"
-        catalog.write_card(dataclasses.replace(variant, measured=figures), Path(temporary) / place.name / "card.json")
-        _move(Path(temporary) / place.name, place)
+        catalog.write_card(dataclasses.replace(variant, measured=figures), folder / "card.json")
+        if anew or kept(card, precision) is None:
+            _move(folder, place)
     return catalog.load_card(place)
 
 
@@ -172,7 +179,9 @@ def _place(card: Card, precision: str) -> Path:
 
 
 def _origin(card: Card, precision: str) -> str:
-    return f"{precision} (edition {EDITION}) of {card.name}, SHA-256 {hub.fingerprint(card)}"
+    """Say what a variant was made of: files, and how pixels were scaled when its scales were fixed."""
+    pixels = f", of pixels {hashlib.sha256(repr(card.input).encode()).hexdigest()[:8]}" * (card.modality == "image")
+    return f"{precision} (edition {EDITION}{pixels}) of the model with SHA-256 {hub.fingerprint(card)}"
 
 
 def _load(card: Card) -> onnx.ModelProto:
@@ -210,12 +219,21 @@ def _written(card: Card, model: onnx.ModelProto, folder: Path, source: str) -> C
         assert card.folder is not None
         shutil.copy(card.folder / card.files["tokenizer"].path, folder / "tokenizer.json")
         listed["tokenizer"] = ModelFile("tokenizer.json")
-    return dataclasses.replace(card, name=folder.name, files=listed, folder=folder, source=source, golden={})
+    there = {name for node in model.graph.node for name in node.output}  # a converter may drop tensors
+    layers = {name: shape for name, shape in card.layers_table.items() if name in there}
+    own: dict[str, Any] = {
+        "name": folder.name,
+        "files": listed,
+        "folder": folder,
+        "layers_table": layers,
+        "source": source,
+    }
+    return dataclasses.replace(card, **own, golden={})
 
 
 def _move(folder: Path, place: Path) -> None:
-    """Put a variant in its place, whole; if another process was faster, its own is as good."""
-    if place.exists():
-        shutil.rmtree(place)
-    with suppress(FileExistsError):
+    """Put a variant in its place, whole; an older one is moved out of the way, and goes with the temporary folder."""
+    with suppress(OSError):  # another process was faster
+        if place.exists():
+            place.rename(folder.with_name("old"))
         folder.rename(place)
