@@ -107,6 +107,10 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
     on_error : {"raise", "nan"}, default="raise"
         What to do with a sample that cannot be read: raise `SampleError`, which names it, or give a row of NaN and warn
         once with the list (`BadSamplesWarning`). Rows are never dropped.
+    output : {"numpy", "torch"}, default="numpy"
+        What `transform` gives. ``"torch"``, which is experimental, gives a tensor on the device that ran: estimators
+        that support scikit-learn's array API go on there. With ``cache=None`` rows never leave a GPU; else they are
+        kept in memory or in the folder, as ever, and moved to the device at the end. Needs ``skltransfer[torch]``.
     verbose : int, default=0
         1 shows a progress bar (needs tqdm: ``pip install 'skltransfer[progress]'``), 2 also says how much of what ran
         was padding of texts. In `fit`, scikit-learn's callbacks show more: ``pipeline.set_callbacks(ProgressBar())``.
@@ -177,6 +181,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         "n_jobs": [Integral, None],
         "cache": [str, os.PathLike, "boolean", None],
         "on_error": [StrOptions({"raise", "nan"})],
+        "output": [StrOptions({"numpy", *runtime.OUTPUTS})],
         "verbose": ["verbose"],
     }
 
@@ -195,6 +200,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         n_jobs: int | None = None,
         cache: str | os.PathLike[str] | bool | None = "memory",
         on_error: str = "raise",
+        output: str = "numpy",
         verbose: int = 0,
     ) -> None:
         self.model = model
@@ -209,6 +215,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         self.n_jobs = n_jobs
         self.cache = cache
         self.on_error = on_error
+        self.output = output
         self.verbose = verbose
 
     @with_callbacks
@@ -235,7 +242,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
             self._settle(X)
         return self
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: Any) -> Any:
         """Embed samples.
 
         Parameters
@@ -246,6 +253,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         Returns
         -------
         ndarray of shape (n_samples, embedding_dim), float32, C-contiguous
+            Or a tensor, see `output`.
             In the order of X; with ``set_output``, a frame.
 
         Raises
@@ -260,7 +268,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
+    def fit_transform(self, X: Any, y: Any = None) -> Any:
         """Fit, then embed the same samples; the same as ``fit(X).transform(X)``, with callbacks told of the progress.
 
         Parameters
@@ -272,6 +280,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         Returns
         -------
         ndarray of shape (n_samples, embedding_dim), float32, C-contiguous
+            Or a tensor, see `output`.
         """
         samples = self._settle(X)
         with self._bar(samples.n) as bar, self._reporting(X, y, samples.n) as step:
@@ -341,13 +350,15 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         X = validate_data(self, X, dtype=np.float32, allow_nd=True, reset=reset)
         return Samples(X, len(X))
 
-    def _embed(self, samples: Samples, progress: Callable[[int], Any], *, fitting: bool) -> np.ndarray:
+    def _embed(self, samples: Samples, progress: Callable[[int], Any], *, fitting: bool) -> Any:
         """Make the one call."""
         plan, width = self._plan()
         cache = _cache.open_cache(self.cache)
         wide = catalog.shared(plan) if cache is not None else None
         if wide is not None and self._may_be_a_search(wide, samples.n, fitting):
             plan, wide = wide, None
+        output = runtime.OUTPUTS[self.output]() if self.output in runtime.OUTPUTS else None
+        stays = output is not None and cache is None and self.long_text == "truncate"
         embedded = stream.embed(
             samples.items,
             plan,
@@ -359,6 +370,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
             known=wide,
             skip_bad=self.on_error == "nan",
             progress=progress,
+            leave=output if stays else None,
         )
         if embedded.failures:
             warnings.warn(BadSamplesWarning(embedded.failures), stacklevel=_frames_below_the_user())
@@ -366,7 +378,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
             need("tqdm.auto", extra="progress").tqdm.write(detail)
         for note in embedded.notes:
             warnings.warn(note, InputWarning, stacklevel=_frames_below_the_user())
-        return embedded.rows
+        return embedded.rows if output is None or stays else output.move(embedded.rows, plan.device)
 
     def _may_be_a_search(self, wide: stream.Plan, n: int | None, fitting: bool) -> bool:
         """Tell whether other candidates may want other layers or poolings of the same samples.

@@ -339,10 +339,10 @@ class Clock:
     def __init__(self, session, monkeypatch, cost):
         self.now, self.sizes, run = 0.0, [], session._rows
 
-        def timed(samples, stop=None):
+        def timed(samples, *rest):
             self.sizes.append(len(samples))
             self.now += cost(len(samples))
-            return run(samples, stop)
+            return run(samples, *rest)
 
         monkeypatch.setattr(session, "_rows", timed)
 

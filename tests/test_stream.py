@@ -376,10 +376,10 @@ def test_devices_run_at_once(three_devices, plan, monkeypatch):
     meeting, real = threading.Barrier(6), runtime.Session.run
     stream.embed(PICTURES[:1], plan, workers=1)  # opened, and probed, by one thread
 
-    def run(session, samples, stop=None):
+    def run(session, samples, stop=None, leave=None):
         if len(samples) == 5 and not meeting.broken:
             meeting.wait(timeout=10)
-        return real(session, samples, stop)
+        return real(session, samples, stop, leave)
 
     monkeypatch.setattr(runtime.Session, "run", run)
     stream.embed(PICTURES[:30], plan, workers=6, batch_size=5)

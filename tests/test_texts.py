@@ -55,10 +55,10 @@ def runs(monkeypatch):
     """Shapes of the arrays that are run, those of the probe left out."""
     shapes, run = [], runtime.Session.run
 
-    def recorded(session, samples, stop=None):
+    def recorded(session, samples, stop=None, leave=None):
         if stop is not None:
             shapes.append(samples.shape)
-        return run(session, samples, stop)
+        return run(session, samples, stop, leave)
 
     monkeypatch.setattr(runtime.Session, "run", recorded)
     return shapes

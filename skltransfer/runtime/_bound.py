@@ -19,6 +19,7 @@ import numpy.typing as npt
 from skltransfer.runtime._devices import Device, import_onnxruntime
 
 if TYPE_CHECKING:
+    from skltransfer.runtime._left import Torch
     from skltransfer.runtime._sessions import Stop
 
 #: Buffers kept; those unused for longest are let go first.
@@ -39,13 +40,15 @@ class _Slot:
         self._binding.bind_output(self._output, *place)  # the first run makes a buffer of the right shape
         self._fresh = True
 
-    def run(self, samples: npt.NDArray[Any], stop: Stop | None) -> npt.NDArray[np.float32]:
-        """Copy in, run, copy out."""
+    def run(self, samples: npt.NDArray[Any], stop: Stop | None, leave: Torch | None) -> Any:
+        """Copy in, run, copy out, or within the device."""
         self._input.update_inplace(samples)
         self._session.run_with_iobinding(self._binding, stop)
         if self._fresh:  # and the later ones use it again
             self._binding.bind_ortvalue_output(self._output, self._binding.get_outputs()[0])
             self._fresh = False
+        if leave is not None:
+            return leave.take(self._binding.get_outputs()[0])
         rows: npt.NDArray[np.float32] = self._binding.copy_outputs_to_cpu()[0]
         return np.array(rows)  # on the CPU it may be the buffer itself, which the next run overwrites
 
@@ -74,7 +77,7 @@ class Bound:
         with self._lock:
             return list(self._free)
 
-    def run(self, samples: npt.NDArray[Any], stop: Stop | None) -> npt.NDArray[np.float32]:
+    def run(self, samples: npt.NDArray[Any], stop: Stop | None, leave: Torch | None = None) -> Any:
         """Run a batch as it is; `full` says what to fill it up to."""
         shape = (samples.shape, samples.dtype.name)
         with self._lock:
@@ -82,7 +85,7 @@ class Bound:
             slot = slots.pop() if slots else None
             self._free.move_to_end(shape)
         slot = slot or _Slot(self._ort, self._session, self._place, samples)
-        rows = slot.run(np.ascontiguousarray(samples), stop)
+        rows = slot.run(np.ascontiguousarray(samples), stop, leave)
         with self._lock:  # a slot whose run failed is not used again
             self._free.setdefault(shape, []).append(slot)
             while sum(map(len, self._free.values())) > MAX_SLOTS:

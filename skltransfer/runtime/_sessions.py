@@ -15,7 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ import numpy.typing as npt
 from skltransfer.errors import DeviceError, ModelError, OutOfMemoryError, SklTransferError
 from skltransfer.runtime._bound import Bound, full
 from skltransfer.runtime._devices import PROVIDERS, Device, import_onnxruntime, preload_cuda, provider_options
+
+if TYPE_CHECKING:
+    from skltransfer.runtime._left import Torch
 
 #: A batch twice as large must be faster by this factor, sample by sample, to be worth its memory.
 WORTH = 1.05
@@ -104,7 +107,8 @@ class Session:
             )
         self._input = self._session.get_inputs()[0].name
         bound = device.kind != "cpu" if bound is None else bound
-        self._bound = Bound(ort, self._session, device) if bound else None
+        self._lazy = Bound(ort, self._session, device)
+        self._bound = self._lazy if bound else None
         self.rows_run = self.width = 0
         self.best: int | None = None
         self._tuning = threading.Lock()
@@ -115,7 +119,7 @@ class Session:
         """Take pieces of exactly this many samples from now on, at most `most` of them different; None: any number."""
         self.batch, self._most = batch, most or batch or 2**31
 
-    def run(self, samples: npt.NDArray[Any], stop: Stop | None = None) -> Rows:
+    def run(self, samples: npt.NDArray[Any], stop: Stop | None = None, leave: Torch | None = None) -> Any:
         """Run the graph.
 
         Parameters
@@ -124,35 +128,39 @@ class Session:
             Prepared samples; C-contiguous and in native byte order, for ONNX Runtime reads the memory as it lies.
         stop : RunOptions, optional
             From `stop_switch`.
+        leave : Torch, optional
+            Leaves the rows on the device, as tensors of its library.
 
         Returns
         -------
-        ndarray of shape (n, columns), float32
+        ndarray or tensor of shape (n, columns), float32
 
         Raises
         ------
         OutOfMemoryError
             If not even one sample fits.
         """
-        rows = self._rows(samples, stop)
+        rows = self._rows(samples, stop, leave)
         with self._lock:
             self.rows_run += len(samples)
         return rows
 
-    def _rows(self, samples: npt.NDArray[Any], stop: Stop | None) -> Rows:
+    def _rows(self, samples: npt.NDArray[Any], stop: Stop | None = None, leave: Torch | None = None) -> Any:
         """Run in pieces, as large as memory allows."""
         pieces, start = [], 0
         while start < len(samples):
             size = min(self._most, len(samples) - start)
             try:
-                pieces.append(self._run_piece(samples[start : start + size], stop))
+                pieces.append(self._run_piece(samples[start : start + size], stop, leave))
             except Exception as err:
                 if not _is_out_of_memory(err):
                     raise
                 self._halve(size, err)
                 continue
             start += size
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        if len(pieces) == 1:
+            return pieces[0]
+        return np.concatenate(pieces) if leave is None else leave.join(pieces)
 
     def tune(self, samples: npt.NDArray[Any], clock: Callable[[], float] = time.perf_counter) -> int:
         """Find the batch size that is worth its memory: double it for as long as that makes samples faster, and fits.
@@ -178,9 +186,9 @@ class Session:
         best, fastest = len(samples), 0.0
         for size in (len(samples) << doublings for doublings in range(MOST_DOUBLINGS)):
             larger = np.resize(samples, (size, *samples.shape[1:]))
-            self._rows(larger, None)  # the first run of a shape is not like the others
+            self._rows(larger)  # the first run of a shape is not like the others
             start = clock()
-            self._rows(larger, None)
+            self._rows(larger)
             seconds = max(clock() - start, 1e-9)
             if self._most < size or size / seconds < WORTH * fastest:
                 return min(best, self._most)
@@ -189,13 +197,13 @@ class Session:
                 break
         return best
 
-    def _run_piece(self, samples: npt.NDArray[Any], stop: Stop | None) -> Rows:
-        count = len(samples)
-        wanted = self.batch or (full(count, self._most) if self._bound else count)
+    def _run_piece(self, samples: npt.NDArray[Any], stop: Stop | None, leave: Torch | None) -> Any:
+        count, bound = len(samples), self._bound or (self._lazy if leave is not None else None)
+        wanted = self.batch or (full(count, self._most) if bound else count)
         if wanted > count:
             samples = np.concatenate([samples, np.repeat(samples[-1:], wanted - count, axis=0)])
-        if self._bound:
-            return self._bound.run(samples, stop)[:count]
+        if bound:
+            return bound.run(samples, stop, leave)[:count]
         rows: Rows = self._session.run(None, {self._input: samples}, stop)[0]
         return rows[:count]
 

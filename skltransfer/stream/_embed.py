@@ -15,7 +15,6 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from skltransfer import runtime
 from skltransfer.cache import Cache
@@ -40,7 +39,7 @@ class Embedded(NamedTuple):
 
     Attributes
     ----------
-    rows : ndarray of shape (n, columns), float32
+    rows : ndarray or tensor of shape (n, columns), float32
         In the order of the samples; NaN where a sample failed.
     failures : list of Failure
         In the order of the samples.
@@ -50,7 +49,7 @@ class Embedded(NamedTuple):
         What is worth knowing only to someone who asks for it.
     """
 
-    rows: runtime.Rows
+    rows: Any
     failures: list[Failure]
     notes: list[str]
     details: list[str]
@@ -68,6 +67,7 @@ def embed(
     known: Plan | None = None,
     skip_bad: bool = False,
     progress: Callable[[int], None] | None = None,
+    leave: runtime.Torch | None = None,
 ) -> Embedded:
     """Embed samples.
 
@@ -92,6 +92,8 @@ def embed(
         Whether a sample that fails becomes a row of NaN rather than an error.
     progress : callable, optional
         Called with the number of rows finished so far, after every batch.
+    leave : Torch, optional
+        Leaves the rows on the device. There is no cache then, and no text is cut into windows.
 
     Returns
     -------
@@ -102,8 +104,9 @@ def embed(
     SampleError
         For the first sample that failed, after the rows finished by then are in the cache.
     """
-    with LINES[plan.device.kind](plan, workers, batch_size) as line:
-        return _Run(line, cache, known, _Rows(count, width), skip_bad, progress).drive(samples)
+    rows = _Rows(count, width) if leave is None else _LeftRows(count, width, leave, plan.device)
+    with LINES[plan.device.kind](plan, workers, batch_size, leave) as line:
+        return _Run(line, cache, known, rows, skip_bad, progress).drive(samples)
 
 
 class _Rows:
@@ -113,23 +116,40 @@ class _Rows:
     """
 
     def __init__(self, count: int | None, width: int | None) -> None:
-        self._room = np.empty((0, width or 0), np.float32)
+        self._room: Any = np.empty((0, width or 0), np.float32)
         self._count, self.width = count or FIRST_ROOM, width
 
-    def put(self, index: int, row: npt.ArrayLike) -> None:
+    def put(self, index: int, row: Any) -> None:
         """Set a row."""
         if self.width is None or index >= len(self._room):
-            self.width = self.width or np.size(row)
+            self.width = self.width or len(row)
             self._resize(max(self._count, index + 1, 2 * len(self._room)))
         self._room[index] = row
 
-    def take(self, count: int) -> runtime.Rows:
+    def take(self, count: int) -> Any:
         """Give the first rows; nothing may be set afterwards."""
         self._resize(count)
         return self._room
 
     def _resize(self, count: int) -> None:
         self._room.resize((count, self.width or 0), refcheck=False)
+
+
+class _LeftRows(_Rows):
+    """The same on a device, where room is not added in place."""
+
+    def __init__(self, count: int | None, width: int | None, leave: runtime.Torch, device: runtime.Device) -> None:
+        super().__init__(count, width)
+        self._leave, self._device = leave, device
+        self._room = leave.room(0, width or 0, device)
+
+    def _resize(self, count: int) -> None:
+        if count <= len(self._room):
+            self._room = self._room[:count]
+            return
+        old, self._room = self._room, self._leave.room(count, self.width or 0, self._device)
+        if len(old):
+            self._room[: len(old)] = old
 
 
 @dataclass

@@ -55,7 +55,7 @@ class Batch(NamedTuple):
 
     items: list[Item]
     failed: list[tuple[Item, str]]
-    rows: runtime.Rows | None = None
+    rows: Any = None
 
 
 class Line(ABC):
@@ -66,8 +66,8 @@ class Line(ABC):
     #: What lengths are multiples of.
     step: ClassVar = 1
 
-    def __init__(self, plan: Plan, workers: int, batch_size: int | None) -> None:
-        self.plan, self.workers = plan, workers
+    def __init__(self, plan: Plan, workers: int, batch_size: int | None, leave: runtime.Torch | None = None) -> None:
+        self.plan, self.workers, self.leave = plan, workers, leave
         self.preparer = PREPARERS[type(plan.recipe.input)](plan)
         self.counted = batch_size is not None
         self.batch = batch_size or self.preparer.batch(self.form)
@@ -184,7 +184,7 @@ class Line(ABC):
             item.pieces = []
         return batch._replace(rows=rows if len(rows) == len(counts) else self._means(rows, counts))
 
-    def _rows(self, pieces: list[Piece], device: runtime.Device | None) -> runtime.Rows:
+    def _rows(self, pieces: list[Piece], device: runtime.Device | None) -> Any:
         """Run pieces: at once, but for windows of a text that are more than a batch, and graphs that mix a batch."""
         session, size = self.session(pieces[0], device), len(pieces)
         if self.preparer.by_length:
@@ -192,8 +192,10 @@ class Line(ABC):
             size = 1 if session.batch else max(1, most)
         parts = [pieces[i : i + size] for i in range(0, len(pieces), size)]
         step = 1 if session.batch else self.step  # a graph that mixes padding in gets none
-        rows = [session.run(self.preparer.collate(part, step=step), self._stop) for part in parts]
-        return rows[0] if len(rows) == 1 else np.concatenate(rows)
+        rows = [session.run(self.preparer.collate(part, step=step), self._stop, self.leave) for part in parts]
+        if len(rows) == 1:
+            return rows[0]
+        return np.concatenate(rows) if self.leave is None else self.leave.join(rows)
 
     def _means(self, rows: runtime.Rows, counts: list[int]) -> runtime.Rows:
         """Average the rows of each item's pieces."""
@@ -217,8 +219,8 @@ class _Apart(Line):
     form: ClassVar = "apart"
     step: ClassVar = STEP
 
-    def __init__(self, plan: Plan, workers: int, batch_size: int | None) -> None:
-        super().__init__(plan, workers, batch_size)
+    def __init__(self, plan: Plan, workers: int, batch_size: int | None, leave: runtime.Torch | None = None) -> None:
+        super().__init__(plan, workers, batch_size, leave)
         devices = plan.device.each()
         lanes = LANES * len(devices)
         self.in_flight = lanes + 1  # those on their way through devices, and one that is being prepared

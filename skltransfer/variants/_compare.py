@@ -18,7 +18,7 @@ TIMED, PASSES = 8, 5
 def embed(card: Card, samples: Sequence[Any]) -> np.ndarray:
     """Embed samples at the card's layer, on the CPU."""
     plan, width = catalog.plan(card, runtime.Device())
-    return stream.embed(samples, plan, count=len(samples), width=width).rows
+    return np.asarray(stream.embed(samples, plan, count=len(samples), width=width).rows)
 
 
 def compare(original: Card, variant: Card, samples: Sequence[Any], rows: np.ndarray) -> dict[str, Any]:
