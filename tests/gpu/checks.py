@@ -6,6 +6,7 @@ why and exits with status 0 and no check run. `test_gpu.py` beside this file run
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -90,6 +91,16 @@ def shares_samples_out_among_all_gpus(model: str) -> str:
     return f"{len(runtime.Device('cuda', runtime.ALL).each())} GPUs"
 
 
+def leaves_rows_on_the_card(model: str) -> str:
+    if importlib.util.find_spec("torch") is None:
+        return "no torch"
+    samples = samples_of(model, 100)
+    rows, want = embed(model, samples, output="torch"), embed(model, samples)
+    assert rows.device.type == "cuda", rows.device
+    assert np.abs(rows.cpu().numpy() - want).max() < AGREEMENT * np.abs(want).max()
+    return str(rows.device)
+
+
 def finds_a_batch_size(model: str) -> str:
     if load_card(model).modality != "image":
         return "for images only"
@@ -147,6 +158,7 @@ CHECKS: tuple[Callable[[str], str], ...] = (
     agrees_with_the_cpu_in_half,
     keeps_order_in_uneven_batches,
     shares_samples_out_among_all_gpus,
+    leaves_rows_on_the_card,
     finds_a_batch_size,
     goes_on_when_memory_is_short,
     absent_device_raises,
