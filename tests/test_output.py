@@ -105,19 +105,21 @@ def test_memory_that_is_short_is_halved_there_too(embedder, tmp_path, monkeypatc
 )
 def test_estimators_of_the_array_api_go_on_with_tensors(head, embedder, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")
-    y = np.arange(50) % 2
+    y = (ROWS[:, 0] > np.median(ROWS[:, 0])).astype(int)
     plain = make_pipeline(clone(embedder).set_params(output="numpy"), clone(head)).fit(PICTURES, y)
     with config_context(array_api_dispatch=True):
         pipeline = make_pipeline(embedder, head).fit(PICTURES, torch.from_numpy(y))
         assert isinstance(result(pipeline), torch.Tensor)
-    np.testing.assert_allclose(result(pipeline).numpy(), result(plain), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(result(pipeline).numpy(), result(plain), rtol=1e-2, atol=1e-3)
 
 
 def result(pipeline):
+    """Give what an estimator makes of rows: numbers, for a class may tip over where it is not sure."""
     last = pipeline[-1]
     rows = pipeline[0].transform(PICTURES)
+    say = next(name for name in ("decision_function", "transform", "predict") if hasattr(last, name))
     with config_context(array_api_dispatch=not isinstance(rows, np.ndarray)):
-        return last.transform(rows) if hasattr(last, "transform") else last.predict(rows)
+        return getattr(last, say)(rows)
 
 
 def test_torch_is_named_with_its_extra_where_it_is_missing(embedder, monkeypatch):
