@@ -9,7 +9,7 @@ import functools
 import hashlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -148,9 +148,13 @@ def _ids(encoding: Encoding, spec: TextSpec) -> Ids:
     return np.array(ids + [spec.pad] * (spec.max_length - len(ids)) if spec.fill else ids, np.int32)
 
 
-def collate(pieces: Sequence[Ids], length: int = 1) -> Ids:
-    """Put pieces of different lengths into one array (n, longest), of `length` at least, filled up with `PADDING`."""
-    out = np.full((len(pieces), max(length, *(len(piece) for piece in pieces))), PADDING, np.int32)
+def collate(pieces: Sequence[Ids], length: int = 1, room: Callable[..., Ids] = np.empty) -> Ids:
+    """Put pieces of different lengths into one array (n, longest), of `length` at least, filled up with `PADDING`.
+
+    `room` makes the array, given its shape and type.
+    """
+    out = room((len(pieces), max(length, *(len(piece) for piece in pieces))), np.int32)
+    out[:] = PADDING
     for row, piece in zip(out, pieces, strict=True):
         row[: len(piece)] = piece
     return out

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from skltransfer import hub, runtime
 from skltransfer.errors import DeviceError, DeviceWarning, ModelError, OutOfMemoryError
-from skltransfer.runtime import Device, _bound, _devices, _sessions, _threads
+from skltransfer.runtime import Device, _bound, _cudart, _devices, _sessions, _staging, _threads
 from tests import graphs
 
 CPU = Device()
@@ -288,6 +288,137 @@ def test_bound_session_keeps_a_frozen_batch():
     assert [shape[0] for shape, _ in session._bound.shapes] == [3]
 
 
+def put_together(rows):
+    """Collate as a preparer does: into room that is asked for."""
+
+    def collate(room):
+        out = room(rows.shape, rows.dtype)
+        out[:] = rows
+        return out
+
+    return collate
+
+
+def test_batch_is_put_together_in_the_memory_it_is_copied_from(monkeypatch):
+    session, seen = bound(), []
+    real = _bound._Slot.run
+    monkeypatch.setattr(_bound._Slot, "run", lambda slot, x, *rest: (seen.append(x), real(slot, x, *rest))[1])
+    for n in (5, 3, 7):
+        np.testing.assert_array_equal(session.run_batch(put_together(NUMBERS[:n])), 2 * NUMBERS[:n])
+    (block,) = session._bound.staging._free
+    assert [len(x) for x in seen] == [8, 4, 8]
+    assert all(np.shares_memory(x, block._bytes) for x in seen)
+    assert session.rows_run == 15
+
+
+def test_memory_of_batches_is_not_shared_by_threads():
+    session, blocks = bound(), [np.full((6, 4), i, np.float32) for i in range(64)]
+    with ThreadPoolExecutor(4) as pool:
+        for block, rows in zip(blocks, pool.map(session.run_batch, map(put_together, blocks)), strict=True):
+            np.testing.assert_array_equal(rows, 2 * block)
+    assert 1 <= len(session._bound.staging._free) <= 4
+
+
+def test_memory_of_a_batch_that_fails_is_given_back():
+    session = bound()
+
+    def fail(room):
+        room((2, 4), np.float32)
+        raise ValueError("of other shapes")
+
+    with pytest.raises(ValueError, match="of other shapes"):
+        session.run_batch(fail)
+    np.testing.assert_array_equal(session.run_batch(put_together(NUMBERS)), 2 * NUMBERS)
+    assert len(session._bound.staging._free) == 1
+
+
+@pytest.mark.parametrize("session", [lambda: doubled(), lambda: doubled(3), lambda: bound(batch=3)])
+def test_other_sessions_run_what_is_put_together_likewise(session):
+    np.testing.assert_array_equal(session().run_batch(put_together(NUMBERS)), 2 * NUMBERS)
+
+
+def test_memory_locks_are_an_offer():
+    assert _cudart.lock_pages(np.empty(0, np.uint8)) is False
+    if not has_gpu():
+        assert _cudart.lock_pages(np.empty(4096, np.uint8)) is False
+        assert _cudart.free_memory(CUDA) is None
+    assert _cudart.free_memory(CPU) is None
+
+
+class Library:
+    """Stands in for the CUDA runtime, which does not start where there is no card: counts what it is asked for."""
+
+    def __init__(self, code=0):
+        self.code, self.locked = code, {}
+
+    def cudaHostRegister(self, address, size, flags):
+        if not self.code:
+            self.locked[address.value] = size.value
+        return self.code
+
+    def cudaHostUnregister(self, address):
+        del self.locked[address.value]
+
+    def cudaSetDevice(self, index):
+        return self.code
+
+    def cudaMemGetInfo(self, free, total):
+        free._obj.value, total._obj.value = 3 << 33, 1 << 36
+        return self.code
+
+
+def test_locks_end_with_the_memory(monkeypatch):
+    library = Library()
+    monkeypatch.setattr(_cudart, "_library", lambda: library)
+    block = _staging.Block(lock=True)
+    address = block.room((2, 3), np.float32).ctypes.data
+    assert library.locked == {address: 24}
+    block.room((3,), np.uint8)
+    assert library.locked == {address: 24}
+    block.room((100, 3), np.float32)
+    assert list(library.locked.values()) == [1200]
+    del block
+    assert library.locked == {}
+
+
+def test_free_memory_is_what_the_runtime_says(monkeypatch):
+    monkeypatch.setattr(_cudart, "_library", Library)
+    assert _cudart.free_memory(CUDA) == 3 << 33
+    monkeypatch.setattr(_cudart, "_library", lambda: Library(code=35))
+    assert _cudart.free_memory(CUDA) is None
+    assert _cudart.lock_pages(np.empty(8)) is False
+
+
+def test_graphs_are_recorded_one_at_a_time_and_each_slot_has_its_own(monkeypatch):
+    monkeypatch.setattr(_bound, "MAX_GRAPHS", 2)
+    session, busy, numbers = bound(), threading.Lock(), []
+    session._bound = _bound.Bound(_devices.import_onnxruntime(), session._session, CPU, graphs=True)
+    real = _bound._Slot.run
+
+    def run(slot, *rest):
+        assert busy.acquire(blocking=False), "two at a time"
+        numbers.append((len(rest[0]), slot._options[not slot._fresh].get_run_config_entry("gpu_graph_id")))
+        rows = real(slot, *rest)
+        busy.release()
+        return rows
+
+    monkeypatch.setattr(_bound._Slot, "run", run)
+    for n in (1, 2, 4, 1, 2, 4):
+        session.run(NUMBERS[:n])
+    with ThreadPoolExecutor(4) as pool:
+        for rows in pool.map(session.run, [NUMBERS[:2]] * 50):
+            np.testing.assert_array_equal(rows, 2 * NUMBERS[:2])
+    assert numbers[:6] == [(1, "-1"), (2, "-1"), (4, "-1"), (1, "1"), (2, "2"), (4, "-1")]
+    assert {number for _, number in numbers[6:]} == {"2"}
+
+
+def test_graphs_are_recorded_where_the_options_say_so(monkeypatch):
+    assert bound()._bound._numbers is None
+    options = [("CPUExecutionProvider", {"enable_cuda_graph": "1"})]
+    monkeypatch.setattr(_sessions, "provider_options", lambda *_, **__: options)
+    assert bound()._bound._numbers is not None
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("batch", [1, 3])
 def test_frozen_batch_is_filled_up_and_cut_again(batch, n):
@@ -366,6 +497,15 @@ def test_batch_is_doubled_for_as_long_as_it_fits(monkeypatch):
     clock = Clock(session, monkeypatch, lambda n: 0.1)
     assert session.tune(NUMBERS, clock) == 14
     np.testing.assert_array_equal(session.run(np.resize(NUMBERS, (30, 4))), 2 * np.resize(NUMBERS, (30, 4)))
+
+
+def test_batch_is_doubled_for_as_long_as_two_of_them_fit_into_free_memory(monkeypatch):
+    session = doubled()
+    clock = Clock(session, monkeypatch, lambda n: 0.1)
+    # 7 samples take 200 bytes, 14 take 400 more, 28 take 600 more: for 56 twice 1200 would have to be free.
+    left = iter([9999, 9799, 9799, 9399, 3000, 2400, 2399])
+    assert session.tune(NUMBERS, clock, lambda device: next(left)) == 28
+    assert clock.sizes == [7, 7, 14, 14, 28, 28]
 
 
 def test_no_larger_batch_is_tried_where_one_takes_long(monkeypatch):

@@ -7,7 +7,7 @@ every open session.
 from skltransfer.runtime._bound import bus_speed
 from skltransfer.runtime._devices import ALL, PROVIDERS, Device, Finding, diagnose, import_onnxruntime, resolve, why_not
 from skltransfer.runtime._left import OUTPUTS, Torch
-from skltransfer.runtime._sessions import Rows, Session, Stop, clear, open_sessions, session, stop_switch
+from skltransfer.runtime._sessions import Room, Rows, Session, Stop, clear, open_sessions, session, stop_switch
 from skltransfer.runtime._threads import cpu_share, workers
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "PROVIDERS",
     "Device",
     "Finding",
+    "Room",
     "Rows",
     "Session",
     "Stop",

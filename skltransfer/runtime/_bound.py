@@ -4,19 +4,31 @@ A GPU library searches for the best way to compute a shape when it first sees it
 is asked for and given back at every run costs more than the copy into it. So batches are filled up to a power of two of
 samples, and each such shape has an input buffer of its own, and an output buffer; several where several threads run at
 once, so that one batch is copied while another is computed.
+
+A CUDA graph (``enable_cuda_graph=1`` in `OPTIONS`, see [1]_) is the sequence of kernels of one run, recorded at the
+second run of a slot, when all its buffers are there, and replayed with one call afterwards: it saves the launches, which
+is what small batches of small networks wait for. While one is recorded nothing else may use the card, so runs then go
+one by one, and nothing is copied meanwhile.
+
+References
+----------
+.. [1] https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html#using-cuda-graphs-preview
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import OrderedDict
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from skltransfer.runtime._devices import Device, import_onnxruntime
+from skltransfer.runtime._staging import Staging
 
 if TYPE_CHECKING:
     from skltransfer.runtime._left import Torch
@@ -24,15 +36,24 @@ if TYPE_CHECKING:
 
 #: Buffers kept; those unused for longest are let go first.
 MAX_SLOTS = 32
+#: Slots that are recorded: every graph keeps memory for as long as the session lives. Later ones run as without.
+MAX_GRAPHS = 16
+#: ONNX Runtime's number of a graph for a run that is neither recorded nor replayed.
+NO_GRAPH = -1
 
 Shape = tuple[tuple[int, ...], str]
 
 
 class _Slot:
-    """Buffers for batches of one shape, bound to a session; used by one thread at a time."""
+    """Buffers for batches of one shape, bound to a session; used by one thread at a time.
 
-    def __init__(self, ort: Any, session: Any, place: tuple[str, int], samples: npt.NDArray[Any]) -> None:
-        self._session, self._place = session, place
+    `options`, of the first run and of later ones, replace the switch that stops a run: a replay cannot be stopped.
+    """
+
+    def __init__(
+        self, ort: Any, session: Any, place: tuple[str, int], samples: npt.NDArray[Any], options: tuple[Any, Any]
+    ) -> None:
+        self._session, self._place, self._options = session, place, options
         self._input = ort.OrtValue.ortvalue_from_shape_and_type(samples.shape, samples.dtype.type, *place)
         self._output = session.get_outputs()[0].name
         self._binding = session.io_binding()
@@ -43,7 +64,7 @@ class _Slot:
     def run(self, samples: npt.NDArray[Any], stop: Stop | None, leave: Torch | None) -> Any:
         """Copy in, run, copy out, or within the device."""
         self._input.update_inplace(samples)
-        self._session.run_with_iobinding(self._binding, stop)
+        self._session.run_with_iobinding(self._binding, self._options[not self._fresh] or stop)
         if self._fresh:  # and the later ones use it again
             self._binding.bind_ortvalue_output(self._output, self._binding.get_outputs()[0])
             self._fresh = False
@@ -64,10 +85,20 @@ class Bound:
         With one input and one output.
     device : Device
         Where it runs.
+    graphs : bool
+        Whether its provider records CUDA graphs.
+
+    Attributes
+    ----------
+    staging : Staging
+        Memory to put batches together in.
     """
 
-    def __init__(self, ort: Any, session: Any, device: Device) -> None:
+    def __init__(self, ort: Any, session: Any, device: Device, *, graphs: bool = False) -> None:
         self._ort, self._session, self._place = ort, session, (memory(device), device.index)
+        self.staging = Staging(lock=device.kind != "cpu")
+        self._numbers = itertools.count(1) if graphs else None
+        self._alone: AbstractContextManager[Any] = threading.Lock() if graphs else nullcontext()
         self._free: OrderedDict[Shape, list[_Slot]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -79,19 +110,37 @@ class Bound:
 
     def run(self, samples: npt.NDArray[Any], stop: Stop | None, leave: Torch | None = None) -> Any:
         """Run a batch as it is; `full` says what to fill it up to."""
-        shape = (samples.shape, samples.dtype.name)
+        with self._alone:
+            shape = (samples.shape, samples.dtype.name)
+            slot = self._take(shape) or _Slot(self._ort, self._session, self._place, samples, self._recording())
+            rows = slot.run(np.ascontiguousarray(samples), stop, leave)
+            self._give_back(shape, slot)  # one whose run failed is not used again
+        return rows
+
+    def _take(self, shape: Shape) -> _Slot | None:
         with self._lock:
             slots = self._free.setdefault(shape, [])
-            slot = slots.pop() if slots else None
             self._free.move_to_end(shape)
-        slot = slot or _Slot(self._ort, self._session, self._place, samples)
-        rows = slot.run(np.ascontiguousarray(samples), stop, leave)
-        with self._lock:  # a slot whose run failed is not used again
+            return slots.pop() if slots else None
+
+    def _give_back(self, shape: Shape, slot: _Slot) -> None:
+        with self._lock:
             self._free.setdefault(shape, []).append(slot)
             while sum(map(len, self._free.values())) > MAX_SLOTS:
                 oldest = next(iter(self._free))
                 self._free.pop(oldest)
-        return rows
+
+    def _recording(self) -> tuple[Any, Any]:
+        """Give a slot the number of its graph, once its buffers are there; nothing where no graphs are recorded."""
+        if self._numbers is None:
+            return None, None
+        number = next(self._numbers)
+        return self._numbered(NO_GRAPH), self._numbered(number if number <= MAX_GRAPHS else NO_GRAPH)
+
+    def _numbered(self, number: int) -> Any:
+        options = self._ort.RunOptions()
+        options.add_run_config_entry("gpu_graph_id", str(number))
+        return options
 
 
 def bus_speed(device: Device, megabytes: int = 64) -> float:

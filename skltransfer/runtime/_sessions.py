@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from skltransfer.errors import DeviceError, ModelError, OutOfMemoryError, SklTransferError
 from skltransfer.runtime._bound import Bound, full
+from skltransfer.runtime._cudart import free_memory
 from skltransfer.runtime._devices import PROVIDERS, Device, import_onnxruntime, preload_cuda, provider_options
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ MOST_DOUBLINGS, LONG = 5, 0.25
 MAX_SESSIONS = 8
 
 Rows = npt.NDArray[np.float32]
+#: Makes an array to fill, of a shape and a type.
+Room = Callable[[tuple[int, ...], Any], npt.NDArray[Any]]
 
 
 class Stop(Protocol):
@@ -93,10 +96,9 @@ class Session:
         if device.kind != "cpu":
             preload_cuda(ort)
         source = model if isinstance(model, bytes) else os.fspath(model)
+        providers = provider_options(device, exact=exact, engines=engines)
         try:
-            self._session = ort.InferenceSession(
-                source, _options(ort), providers=provider_options(device, exact=exact, engines=engines)
-            )
+            self._session = ort.InferenceSession(source, _options(ort), providers=providers)
         except Exception as err:
             raise _refusal(device, err) from err
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
@@ -107,7 +109,8 @@ class Session:
             )
         self._input = self._session.get_inputs()[0].name
         bound = device.kind != "cpu" if bound is None else bound
-        self._lazy = Bound(ort, self._session, device)
+        self._device = device
+        self._lazy = Bound(ort, self._session, device, graphs=providers[0][1].get("enable_cuda_graph") == "1")
         self._bound = self._lazy if bound else None
         self.rows_run = self.width = 0
         self.best: int | None = None
@@ -141,9 +144,42 @@ class Session:
             If not even one sample fits.
         """
         rows = self._rows(samples, stop, leave)
-        with self._lock:
-            self.rows_run += len(samples)
+        self._count(len(samples))
         return rows
+
+    def run_batch(
+        self, collate: Callable[[Room], npt.NDArray[Any]], stop: Stop | None = None, leave: Torch | None = None
+    ) -> Any:
+        """Run a batch that is put together where the device copies it from at the full speed of the bus.
+
+        Parameters
+        ----------
+        collate : callable
+            Asks once for room, which is given a shape and a type, fills it and gives it back.
+        stop, leave
+            As in `run`.
+
+        Returns
+        -------
+        ndarray or tensor of shape (n, columns), float32
+        """
+        if self._bound is None or self.batch:
+            return self.run(collate(np.empty), stop, leave)
+        with self._bound.staging.lend() as block:
+
+            def room(shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
+                return block.room((full(shape[0], self._most), *shape[1:]), dtype)
+
+            samples = collate(lambda shape, dtype: room(shape, dtype)[: shape[0]])
+            whole, count = room(samples.shape, samples.dtype), len(samples)
+            whole[count:] = samples[-1]
+            rows = self._rows(whole, stop, leave)[:count]
+        self._count(count)
+        return rows
+
+    def _count(self, rows: int) -> None:
+        with self._lock:
+            self.rows_run += rows
 
     def _rows(self, samples: npt.NDArray[Any], stop: Stop | None = None, leave: Torch | None = None) -> Any:
         """Run in pieces, as large as memory allows."""
@@ -162,7 +198,12 @@ class Session:
             return pieces[0]
         return np.concatenate(pieces) if leave is None else leave.join(pieces)
 
-    def tune(self, samples: npt.NDArray[Any], clock: Callable[[], float] = time.perf_counter) -> int:
+    def tune(
+        self,
+        samples: npt.NDArray[Any],
+        clock: Callable[[], float] = time.perf_counter,
+        free: Callable[[Device], int | None] = free_memory,
+    ) -> int:
         """Find the batch size that is worth its memory: double it for as long as that makes samples faster, and fits.
 
         Parameters
@@ -171,6 +212,8 @@ class Session:
             A batch; larger ones are made by repeating it.
         clock : callable
             Tells the time, in seconds.
+        free : callable
+            Tells the bytes that are free on a device, or None.
 
         Returns
         -------
@@ -179,14 +222,18 @@ class Session:
         """
         with self._tuning:
             if self.best is None:
-                self.best = self._tuned(samples, clock)
+                self.best = self._tuned(samples, clock, lambda: free(self._device))
             return self.best
 
-    def _tuned(self, samples: npt.NDArray[Any], clock: Callable[[], float]) -> int:
-        best, fastest = len(samples), 0.0
+    def _tuned(self, samples: npt.NDArray[Any], clock: Callable[[], float], free: Callable[[], int | None]) -> int:
+        best, fastest, took = len(samples), 0.0, 0
         for size in (len(samples) << doublings for doublings in range(MOST_DOUBLINGS)):
+            before = free()
+            if before is not None and before < 4 * took:
+                break  # twice as many samples take twice as much, and two batches are under way at a time
             larger = np.resize(samples, (size, *samples.shape[1:]))
             self._rows(larger)  # the first run of a shape is not like the others
+            took = (before or 0) - (free() or 0)
             start = clock()
             self._rows(larger)
             seconds = max(clock() - start, 1e-9)

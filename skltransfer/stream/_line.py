@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, Self
@@ -192,7 +193,8 @@ class Line(ABC):
             size = 1 if session.batch else max(1, most)
         parts = [pieces[i : i + size] for i in range(0, len(pieces), size)]
         step = 1 if session.batch else self.step  # a graph that mixes padding in gets none
-        rows = [session.run(self.preparer.collate(part, step=step), self._stop, self.leave) for part in parts]
+        batches = [partial(self.preparer.collate, part, step=step) for part in parts]
+        rows = [session.run_batch(batch, self._stop, self.leave) for batch in batches]
         if len(rows) == 1:
             return rows[0]
         return np.concatenate(rows) if self.leave is None else self.leave.join(rows)

@@ -96,8 +96,8 @@ class Preparer(Protocol):
     def prepare(self, sources: Sequence[Any]) -> list[list[Piece]]:
         """Turn each source into the pieces that are run; its row is the mean of their rows."""
 
-    def collate(self, pieces: Sequence[Piece], *, step: int = 1) -> npt.NDArray[Any]:
-        """Put pieces into one array; where they have lengths, it is as long as a multiple of `step`."""
+    def collate(self, pieces: Sequence[Piece], room: runtime.Room = np.empty, *, step: int = 1) -> npt.NDArray[Any]:
+        """Put pieces into one array, made by `room`; where they have lengths, its own is a multiple of `step`."""
 
     def probe(self, like: Piece | None) -> npt.NDArray[Any]:
         """Make three samples up, to try a graph on."""
@@ -131,8 +131,8 @@ class _Plain:
     def glance(self, sample: Any) -> bytes | None:
         return None
 
-    def collate(self, pieces: Sequence[Piece], *, step: int = 1) -> npt.NDArray[Any]:
-        return np.stack(pieces)
+    def collate(self, pieces: Sequence[Piece], room: runtime.Room = np.empty, *, step: int = 1) -> npt.NDArray[Any]:
+        return np.stack(pieces, out=room((len(pieces), *pieces[0].shape), pieces[0].dtype))
 
     def first(self, samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return samples[:1]
@@ -215,9 +215,9 @@ class _Texts(_Plain):
     def first(self, samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return texts.collate([samples[0][samples[0] != texts.PADDING]])
 
-    def collate(self, pieces: Sequence[Piece], *, step: int = 1) -> npt.NDArray[Any]:
+    def collate(self, pieces: Sequence[Piece], room: runtime.Room = np.empty, *, step: int = 1) -> npt.NDArray[Any]:
         longest = -(-max(map(len, pieces)) // step) * step
-        ids = texts.collate(pieces, min(longest, self.spec.max_length))
+        ids = texts.collate(pieces, min(longest, self.spec.max_length), room)
         with self._lock:
             self._tokens, self._run = self._tokens + sum(map(len, pieces)), self._run + ids.size
         return ids
