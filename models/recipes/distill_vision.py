@@ -274,11 +274,11 @@ class Stage:
 STEM = 24
 EMBEDDED = 2  # the last blocks, whose means over the places are the exported embedding, side by side
 STAGES = (
-    Stage(48, 48, 2),
-    Stage(96, 96, 2),
-    Stage(192, 192, 2),
-    Stage(192, 192, 1),
-    Stage(224, 512, 2),
+    Stage(32, 48, 2),
+    Stage(64, 96, 2),
+    Stage(144, 192, 2),
+    Stage(144, 192, 1),
+    Stage(160, 512, 2),
 )
 
 
@@ -537,15 +537,17 @@ def take_weights(student: Student, path: Path, pixels: Tensor) -> None:
     """Give a student the weights of an exported one, so that training can go on without its checkpoint.
 
     The export folded batch normalisation away. Each is restored as the identity on the statistics of `pixels`
-    (n, 3, height, width): evaluated, the student is the exported network, and training begins close to it.
+    (n, 3, height, width): evaluated, the student is the exported network, and training begins close to it. A student
+    whose blocks are narrower inside takes the channels that weigh most.
     """
     weights = {
         tensor.name.removesuffix("_float16"): torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
         for tensor in onnx.load(path).graph.initializer
     }
     pairs = {"stem_conv": student.stem}
-    for number, block in enumerate(student.blocks, 1):
+    for number, (block, stage) in enumerate(zip(student.blocks, STAGES, strict=True), 1):
         pairs |= {f"block_{number}_{part}": pair for part, pair in block.named_children()}
+        narrow(weights, f"block_{number}", stage.inner)
     hooks = []
     for name, pair in pairs.items():
         if not isinstance(pair, nn.Identity):
@@ -556,6 +558,16 @@ def take_weights(student: Student, path: Path, pixels: Tensor) -> None:
     for hook in hooks:
         hook.remove()
     student.train()
+
+
+def narrow(weights: dict[str, Tensor], block: str, inner: int) -> None:
+    """Leave so many inner channels of a block, those whose weights in and out are the largest."""
+    first, second = weights[f"{block}_first_weight"], weights[f"{block}_second_weight"]
+    weight = first.flatten(1).norm(dim=1) * second.transpose(0, 1).flatten(1).norm(dim=1)
+    kept = weight.topk(inner).indices.sort().values
+    for name in ("first_weight", "first_bias"):
+        weights[f"{block}_{name}"] = weights[f"{block}_{name}"][kept]
+    weights[f"{block}_second_weight"] = second[:, kept]
 
 
 def become_identity(norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:

@@ -6,9 +6,9 @@ samples, and each such shape has an input buffer of its own, and an output buffe
 once, so that one batch is copied while another is computed.
 
 A CUDA graph (``enable_cuda_graph=1`` in `OPTIONS`, see [1]_) is the sequence of kernels of one run, recorded at the
-second run of a slot, when all its buffers are there, and replayed with one call afterwards: it saves the launches, which
-is what small batches of small networks wait for. While one is recorded nothing else may use the card, so runs then go
-one by one, and nothing is copied meanwhile.
+second run of a slot, when all its buffers are there, and replayed with one call afterwards: it saves the launches,
+which is what small batches of small networks wait for. While one is recorded nothing else may use the card, so runs
+then go one by one, and nothing is copied meanwhile.
 
 References
 ----------
