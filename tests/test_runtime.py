@@ -131,7 +131,7 @@ def facts(monkeypatch):
         monkeypatch.setattr(ort, "get_available_providers", lambda: list(available))
         monkeypatch.setattr(ort, "cuda_version", "13.0", raising=False)
         monkeypatch.setattr(_devices, "_driver", lambda: _devices._Driver(*driver))
-        monkeypatch.setattr(_devices, "_starts", lambda device: more.get("starts", False))
+        monkeypatch.setattr(_devices, "_refused", lambda device: "" if more.get("starts") else "no kernel image")
         missing = more.get("missing")
         monkeypatch.setattr(_devices.ctypes, "CDLL", lambda name, **_: _load(name, missing))
 
@@ -145,8 +145,10 @@ def facts(monkeypatch):
 
 
 def _load(name, missing):
-    if missing and missing in name:
-        raise OSError(f"libcudnn.so.9: cannot open shared object file, needed by {name}")
+    """Fail on a library as the loader does, which names the file it did not find."""
+    wanted, _, absent = (missing or "").partition(" for ")
+    if wanted and wanted in name:
+        raise OSError(f"{absent or name}: cannot open shared object file, needed by {name}")
 
 
 BROKEN = [
@@ -164,12 +166,18 @@ BROKEN = [
         {"driver": ((12, 8), 1, "")},
         r"supports CUDA up to 12.8, this ONNX Runtime is built for CUDA 13. Type: update the NVIDIA driver",
     ),
-    ({"driver": ((13, 0), 0, "")}, r"GPUs: 0 visible, number 0 asked for. Type: unset CUDA_VISIBLE_DEVICES"),
+    ({"driver": ((13, 0), 0, "")}, r"GPUs: 0 visible, number 0 asked for. Type: nvidia-smi, to see which there are"),
     (
-        {"missing": "providers_cuda"},
-        r"CUDA and cuDNN libraries: libcudnn.so.9: .* onnxruntime/capi.* Type: pip install 'skltransfer\[cuda\]'",
+        {"missing": "providers_cuda for libcublas.so.13"},
+        r"CUDA libraries: libcublas.so.13: .* onnxruntime/capi.* Type: pip install 'skltransfer\[cuda\]'",
     ),
-    ({}, r"without a reason that could be found; `skltransfer doctor` prints"),
+    (
+        {"missing": "providers_cuda for libcuda.so.1"},
+        r"CUDA libraries: libcuda.so.1: .* Type: update the NVIDIA driver \(CUDA 13 needs 580 or newer\)",
+    ),
+    ({"missing": "cudnn"}, r"cuDNN: .*cudnn.* Type: pip install 'skltransfer\[cuda\]'"),
+    ({"missing": "cudnn", "starts": True}, r"cuDNN: .*cudnn.* Type: pip install 'skltransfer\[cuda\]'"),
+    ({}, r"ONNX Runtime refuses it: no kernel image\.$"),
 ]
 
 
@@ -178,6 +186,33 @@ def test_reason_why_a_gpu_cannot_run_is_found(facts, broken, message):
     facts(**broken)
     with pytest.raises(DeviceError, match=rf"device='cuda' cannot run here: .*{message}"):
         runtime.resolve("cuda")
+
+
+def test_gpu_runs_without_cudnn_where_options_say_so(facts, monkeypatch):
+    facts(missing="cudnn", starts=True)
+    monkeypatch.setenv(_devices.OPTIONS, "enable_cudnn=0")
+    assert runtime.resolve("cuda") == CUDA
+
+
+REFUSALS = {
+    '[ONNXRuntimeError] : 1 : FAIL : Failed to parse provider option "device_id": CUDA failure 36: API call is not '
+    "supported in the installed CUDA driver ; GPU=-1 ; expr=cudaGetDeviceCount(&num_devices);": "CUDA failure 36: API "
+    "call is not supported in the installed CUDA driver",
+    "Something else.\nAnd more": "Something else",
+}
+
+
+@pytest.mark.parametrize("message", REFUSALS)
+def test_what_onnx_runtime_says_is_given_in_short_and_nothing_is_printed(message, monkeypatch, capfd):
+    def refuse(model, *args, enable_fallback, **kwargs):
+        assert enable_fallback == 0
+        raise RuntimeError(message)
+
+    ort = _devices.import_onnxruntime()
+    monkeypatch.setattr(ort, "get_available_providers", lambda: list(_devices.PROVIDERS["cuda"]))
+    monkeypatch.setattr(ort, "InferenceSession", refuse)
+    assert _devices._refused(CUDA) == REFUSALS[message]
+    assert capfd.readouterr() == ("", "")
 
 
 def test_reason_why_tensorrt_cannot_run_is_found(facts):
@@ -189,8 +224,41 @@ def test_reason_why_tensorrt_cannot_run_is_found(facts):
 def test_gpu_number_that_does_not_exist_is_named(facts, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     facts()
-    with pytest.raises(DeviceError, match=r"GPUs: 2 visible, number 2 asked for, CUDA_VISIBLE_DEVICES='0,1'"):
+    with pytest.raises(
+        DeviceError, match=r"GPUs: 2 visible, number 2 asked for, CUDA_VISIBLE_DEVICES='0,1'. Type: unset"
+    ):
         runtime.resolve("cuda:2")
+
+
+class Driver:
+    """Stands in for the NVIDIA driver, as its library answers on machines of three kinds."""
+
+    def __init__(self, init=0, version=13020, count=2):
+        self.cuInit = lambda flags: init
+        self.cuDriverGetVersion = lambda out: setattr(out._obj, "value", version)
+        self.cuDeviceGetCount = lambda out: None if init else setattr(out._obj, "value", count)
+
+
+@pytest.mark.parametrize(
+    ("library", "found"),
+    [
+        (Driver(), ((13, 2), 2, "")),
+        (Driver(init=100), ((13, 2), 0, "")),
+        (Driver(init=999), ((0, 0), 0, "the NVIDIA driver does not start (cuInit gives 999)")),
+    ],
+    ids=["works", "hidden", "broken"],
+)
+def test_driver_is_asked_without_a_toolkit(library, found, monkeypatch):
+    monkeypatch.setattr(_devices.ctypes, "CDLL", lambda name: library)
+    assert _devices._driver.__wrapped__() == found
+
+
+def test_what_is_missing_when_libraries_are_loaded_is_not_printed(monkeypatch, capsys):
+    ort = _devices.import_onnxruntime()
+    monkeypatch.setattr(_devices, "_packages_of_cuda", lambda: ["nvidia-cublas"])
+    monkeypatch.setattr(ort, "preload_dlls", lambda: print("Failed to load libcublas.so.13"))
+    _devices.preload_cuda(ort)
+    assert capsys.readouterr().out == ""
 
 
 def test_diagnosis_of_a_machine_where_all_is_well_finds_all_well(facts):
@@ -205,7 +273,7 @@ def test_auto_takes_a_gpu_that_works(facts):
 
 def test_auto_warns_once_of_a_gpu_that_cannot_be_used(facts):
     facts(missing="providers_cuda")
-    with pytest.warns(DeviceWarning, match=r"GPU is present and cannot be used; .*cuDNN.*device='cpu'"):
+    with pytest.warns(DeviceWarning, match=r"GPU is present and cannot be used; .*CUDA libraries.*device='cpu'"):
         assert runtime.resolve("auto") == CPU
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -6,9 +6,11 @@ used. ONNX Runtime alone would log a line and run on the CPU.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import importlib.metadata
+import io
 import os
 import re
 import sys
@@ -35,6 +37,7 @@ WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime
 
 MEND_WHEELS = "pip uninstall -y {wheels} && pip install 'onnxruntime-gpu>=1.27'"
 MEND_LIBRARIES = "pip install 'skltransfer[cuda]'"
+MEND_DRIVER = "update the NVIDIA driver (CUDA 13 needs 580 or newer)"
 
 #: A graph of one Identity node on float32 (1,), enough to see whether a provider starts. Written out because this room
 #: does not import onnx; a test rebuilds it with onnx and compares.
@@ -137,7 +140,7 @@ def _best() -> Device:
     reason = why_not(Device("cuda"))
     if not reason:
         return Device("cuda")
-    _warn_once(f"A GPU is present and cannot be used; the CPU runs instead: {reason} Silence this with device='cpu'.")
+    _warn_once(f"A GPU is present and cannot be used; the CPU runs instead: {reason} (To silence this: device='cpu'.)")
     return Device()
 
 
@@ -150,33 +153,39 @@ def _warn_once(message: str) -> None:
 def why_not(device: Device) -> str:
     """Say why a device cannot run, after trying it; empty if it can.
 
-    A graph of one node is opened on it: what ONNX Runtime then reports to be in use is the truth.
+    A graph of one node is opened on it: what ONNX Runtime then reports to be in use is the truth. That graph needs no
+    cuDNN, without which newer versions open convolutions, too, and fail, or crawl, when they run them.
     """
-    if _starts(device):
-        return ""
-    for finding in diagnose(device):
+    refused = _refused(device)
+    for finding in diagnose(device) if refused else (_look_at_cudnn(device),):
         if not finding.well:
             return f"{finding.what}: {finding.seen}." + (f" Type: {finding.mend}" if finding.mend else "")
-    return (
-        "ONNX Runtime refused it without a reason that could be found; `skltransfer doctor` prints what was looked at."
-    )
+    return f"ONNX Runtime refuses it: {refused}." if refused else ""
 
 
-def _starts(device: Device) -> bool:
-    """Tell whether ONNX Runtime really runs a graph on the device."""
+def _refused(device: Device) -> str:
+    """Try whether ONNX Runtime runs a graph on the device: empty if it does, else what it says."""
     ort = import_onnxruntime()
     wanted = PROVIDERS[device.kind][0]
     if wanted not in ort.get_available_providers():
-        return False
+        return f"this build has no {wanted}"
     preload_cuda(ort)
     ort.set_default_logger_severity(4)  # the reason is ours to give; ONNX Runtime would print its own to stderr
     try:
-        session = ort.InferenceSession(IDENTITY_MODEL, providers=provider_options(device))
-    except Exception:  # noqa: BLE001 - whatever a driver throws means no
-        return False
+        # Without a fallback of its own, which it prints to stdout, it raises.
+        session = ort.InferenceSession(IDENTITY_MODEL, providers=provider_options(device), enable_fallback=0)
+    except Exception as err:  # noqa: BLE001 - whatever a driver throws means no
+        return in_short(err)
     finally:
         ort.set_default_logger_severity(2)
-    return bool(session.get_providers()[0] == wanted)
+    runs = session.get_providers()[0]
+    return "" if runs == wanted else f"it runs a graph on {runs} instead"
+
+
+def in_short(err: Exception) -> str:
+    """Give what matters of a message of ONNX Runtime's: the failure CUDA named, or its first line."""
+    failure = re.search(r"(CUDA|CUDNN|CUBLAS) failure[^;\n]*", str(err))
+    return (failure[0] if failure else str(err).strip().partition("\n")[0][:300]).strip(" .;")
 
 
 def provider_options(
@@ -234,8 +243,11 @@ _preload = threading.Lock()
 
 
 def preload_cuda(ort: ModuleType) -> None:
-    """Load CUDA and cuDNN from their Python packages, so that LD_LIBRARY_PATH need not be set."""
-    with _preload:
+    """Load CUDA and cuDNN from their Python packages, so that LD_LIBRARY_PATH need not be set.
+
+    What is missing ONNX Runtime prints to stdout; the diagnosis says it.
+    """
+    with _preload, contextlib.redirect_stdout(io.StringIO()):
         if hasattr(ort, "preload_dlls") and _packages_of_cuda():
             ort.preload_dlls()
 
@@ -256,6 +268,10 @@ class _Driver(NamedTuple):
     problem: str
 
 
+#: What the driver says if there is no GPU, or ``CUDA_VISIBLE_DEVICES`` hides them all.
+NO_DEVICE = 100
+
+
 @functools.cache
 def _driver() -> _Driver:
     """Ask the NVIDIA driver, without any CUDA toolkit, for its version and its devices."""
@@ -264,11 +280,11 @@ def _driver() -> _Driver:
         driver = ctypes.CDLL(library)
     except OSError as err:
         return _Driver((0, 0), 0, f"no NVIDIA driver ({err})")
-    if code := driver.cuInit(0):
-        return _Driver((0, 0), 0, f"the NVIDIA driver does not start (cuInit gives {code}; 100 means no device)")
     version, count = ctypes.c_int(), ctypes.c_int()
     driver.cuDriverGetVersion(ctypes.byref(version))
-    driver.cuDeviceGetCount(ctypes.byref(count))
+    if (code := driver.cuInit(0)) not in (0, NO_DEVICE):
+        return _Driver((0, 0), 0, f"the NVIDIA driver does not start (cuInit gives {code})")
+    driver.cuDeviceGetCount(ctypes.byref(count))  # stays 0 where there is none, or all are hidden
     return _Driver((version.value // 1000, version.value % 1000 // 10), count.value, "")
 
 
@@ -337,7 +353,7 @@ def _look_at_driver(device: Device) -> Finding:
         "NVIDIA driver",
         driver.cuda[0] >= needed,
         seen,
-        "" if driver.cuda[0] >= needed else "update the NVIDIA driver (CUDA 13 needs 580 or newer)",
+        "" if driver.cuda[0] >= needed else MEND_DRIVER,
     )
 
 
@@ -346,20 +362,33 @@ def _look_at_devices(device: Device) -> Finding:
     seen = f"{count} visible, number {device.index} asked for" + (
         f", CUDA_VISIBLE_DEVICES={visible!r}" if visible is not None else ""
     )
-    return Finding(
-        "GPUs",
-        count > device.index,
-        seen,
-        "" if count > device.index else "unset CUDA_VISIBLE_DEVICES, or ask for a lower number",
-    )
+    well = count > device.index
+    mend = "nvidia-smi, to see which there are" if visible is None else "unset CUDA_VISIBLE_DEVICES"
+    return Finding("GPUs", well, seen, "" if well else mend)
 
 
 def _look_at_libraries(device: Device) -> Finding:
-    return _look_at_library("CUDA and cuDNN libraries", "cuda", MEND_LIBRARIES)
+    return _look_at_library("CUDA libraries", "cuda", MEND_LIBRARIES)
 
 
 def _look_at_tensorrt(device: Device) -> Finding:
     return _look_at_library("TensorRT libraries", "tensorrt", "pip install tensorrt-cu13")
+
+
+#: Of the cuDNN that ONNX Runtime takes; it says no version of its own.
+CUDNN = "cudnn64_9.dll" if sys.platform == "win32" else "libcudnn.so.9"
+
+
+def _look_at_cudnn(device: Device) -> Finding:
+    """Load cuDNN, which ONNX Runtime does when it first needs it, unless it was told not to."""
+    if _chosen_options().get("enable_cudnn") == "0":
+        return Finding("cuDNN", True, f"{OPTIONS} does without")
+    preload_cuda(import_onnxruntime())
+    try:
+        ctypes.CDLL(CUDNN)
+    except OSError as err:
+        return Finding("cuDNN", False, str(err), MEND_LIBRARIES)
+    return Finding("cuDNN", True, "found")
 
 
 def _look_at_library(what: str, provider: str, mend: str) -> Finding:
@@ -372,7 +401,8 @@ def _look_at_library(what: str, provider: str, mend: str) -> Finding:
         ctypes.CDLL(str(folder / pattern.format("shared")), mode=ctypes.RTLD_GLOBAL)
         ctypes.CDLL(str(folder / pattern.format(provider)))
     except OSError as err:
-        return Finding(what, False, str(err).replace(str(folder), "onnxruntime/capi"), mend)
+        seen = str(err).replace(str(folder), "onnxruntime/capi")
+        return Finding(what, False, seen, MEND_DRIVER if seen.startswith(("libcuda.so", "nvcuda")) else mend)
     return Finding(what, True, "found")
 
 
@@ -382,4 +412,5 @@ LOOKS: tuple[Callable[[Device], Finding], ...] = (
     _look_at_driver,
     _look_at_devices,
     _look_at_libraries,
+    _look_at_cudnn,
 )

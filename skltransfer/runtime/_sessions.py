@@ -98,7 +98,7 @@ class Session:
         source = model if isinstance(model, bytes) else os.fspath(model)
         providers = provider_options(device, exact=exact, engines=engines)
         try:
-            self._session = ort.InferenceSession(source, _options(ort), providers=providers)
+            self._session = ort.InferenceSession(source, _options(ort), providers=providers, enable_fallback=0)
         except Exception as err:
             raise _refusal(device, err) from err
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
