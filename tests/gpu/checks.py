@@ -1,7 +1,8 @@
 """Every check that needs a GPU, as one table. Usage: ``python tests/gpu/checks.py [MODEL ...]``.
 
-MODEL is a name, an .onnx file with a card or a card folder; by default the embedded backbones. Without a GPU it says
-why and exits with status 0 and no check run. `test_gpu.py` beside this file runs the same checks under pytest.
+MODEL is a name, an .onnx file with a card or a card folder; by default every graph at hand: the embedded backbones, and
+those of a folder ``shared`` beside the checkout. Without a GPU it says why and exits with status 0 and no check run.
+`test_gpu.py` beside this file runs the same checks under pytest.
 """
 
 from __future__ import annotations
@@ -10,13 +11,20 @@ import importlib.util
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
-from skltransfer import PretrainedEmbedder, cards, load_card, runtime
+from skltransfer import PretrainedEmbedder, cards, catalog, load_card, runtime
 from skltransfer.datasets import load_emoji
 from skltransfer.errors import DeviceError
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # as a script it is started from anywhere
+
+from tests import test_shared_models as real  # noqa: E402 - not before the line above
 
 #: Largest difference to the CPU, relative to the largest number: with all bits, and with those of TF32.
 EXACT, AGREEMENT = 1e-3, 1e-2
@@ -26,6 +34,18 @@ COSINE, COSINE_FP16 = 0.9999, 0.999
 def missing_gpu() -> str:
     """Say why no GPU can be used; empty if one can."""
     return runtime.why_not(runtime.Device("cuda"))
+
+
+def at_hand(folder: Path) -> list[str]:
+    """Name the graphs at hand; those beside the checkout are linked into a folder, with the cards they lack."""
+    models = ROOT.parent / "shared" / "models"
+    links = []
+    for path in sorted(models.glob("*.onnx")):
+        link = folder / path.name
+        link.symlink_to(path)
+        catalog.write_card(real.card_of(models, path.stem, folder=folder))
+        links.append(str(link))
+    return [*cards.names(), *links]
 
 
 def samples_of(model: str, n: int) -> list:
@@ -101,6 +121,27 @@ def leaves_rows_on_the_card(model: str) -> str:
     return str(rows.device)
 
 
+def records_graphs(model: str) -> str:
+    code = (
+        "import numpy as np; from skltransfer import PretrainedEmbedder; from skltransfer.datasets import load_emoji\n"
+        f"X = load_emoji().{'texts' if load_card(model).modality == 'text' else 'images'}[:200]\n"
+        f"e = PretrainedEmbedder({model!r}, batch_size=16, cache=None); cpu = e.set_params(device='cpu').transform(X)\n"
+        "gpu = [e.set_params(device='cuda').transform(X) for _ in range(3)]\n"
+        f"print(max(np.abs(rows - cpu).max() for rows in gpu) / np.abs(cpu).max())\n"
+    )
+    difference = float(in_child(code, SKLTRANSFER_CUDA_OPTIONS="enable_cuda_graph=1"))
+    assert difference < AGREEMENT, difference
+    return f"difference {difference:.1e}"
+
+
+def knows_its_memory(model: str) -> str:
+    """Pages are locked and free memory is known; both are of the device, whatever the model."""
+    device = runtime.Device("cuda")
+    free, speed = runtime.free_memory(device), runtime.bus_speed(device, lock=True) / runtime.bus_speed(device)
+    assert free, free
+    return f"{free / 2**30:.1f} GiB free, locked memory is copied {speed:.1f} times as fast"
+
+
 def finds_a_batch_size(model: str) -> str:
     if load_card(model).modality != "image":
         return "for images only"
@@ -159,6 +200,8 @@ CHECKS: tuple[Callable[[str], str], ...] = (
     keeps_order_in_uneven_batches,
     shares_samples_out_among_all_gpus,
     leaves_rows_on_the_card,
+    records_graphs,
+    knows_its_memory,
     finds_a_batch_size,
     goes_on_when_memory_is_short,
     absent_device_raises,
@@ -170,17 +213,21 @@ def main(models: list[str]) -> int:
     if reason := missing_gpu():
         print(f"No GPU check was run: {reason}")
         return 0
-    failed = 0
     print("| model | check | result |\n|---|---|---|")
-    for model in models or cards.names():
-        for check in CHECKS:
-            try:
-                result = check(model)
-            except Exception as err:  # noqa: BLE001 - a table shows every result
-                failed += 1
-                result = f"FAILED: {type(err).__name__}: {err}"
-            print(f"| {model} | {check.__name__.replace('_', ' ')} | {result} |")
-    return int(failed > 0)
+    with tempfile.TemporaryDirectory() as folder:
+        lines = [line(model, check) for model in models or at_hand(Path(folder)) for check in CHECKS]
+    return int(any("FAILED" in written for written in lines))
+
+
+def line(model: str, check: Callable[[str], str]) -> str:
+    """Run a check and print its line of the table."""
+    try:
+        result = check(model)
+    except Exception as err:  # noqa: BLE001 - a table shows every result
+        result = f"FAILED: {type(err).__name__}: {err}"
+    written = f"| {Path(model).stem} | {check.__name__.replace('_', ' ')} | {result} |"
+    print(written, flush=True)
+    return written
 
 
 if __name__ == "__main__":
