@@ -524,6 +524,22 @@ def test_batch_that_does_not_fit_is_halved_and_the_size_remembered(monkeypatch):
     assert sizes[9:] == [1] * 7
 
 
+SHORT = [
+    "bfc_arena.cc:376 Failed to allocate memory for requested buffer of size 411041792",
+    "bfc_arena.cc:347 Available memory of 0 is smaller than requested bytes of 411041792",
+    "CUDA failure 2: out of memory ; GPU=0 ; hostname=vm ; expr=cudaMalloc((void**)&p, size);",
+    "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0",
+    "CUDNN failure 4001: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED ; GPU=0",
+    "std::bad_alloc",
+]
+
+
+@pytest.mark.parametrize("message", SHORT)
+def test_messages_of_short_memory_are_known(message):
+    assert _sessions._is_out_of_memory(RuntimeError(message))
+    assert not _sessions._is_out_of_memory(RuntimeError("Got invalid dimensions for input: x"))
+
+
 @pytest.mark.parametrize("batch", ["n", 7])
 def test_memory_that_does_not_suffice_for_one_batch_is_a_named_error(monkeypatch, batch):
     session = doubled(batch)

@@ -280,11 +280,22 @@ def _refusal(device: Device, err: Exception) -> SklTransferError:
     return ModelError(f"ONNX Runtime cannot open this graph on device={str(device)!r}: {err}")
 
 
+#: What ONNX Runtime, CUDA, cuBLAS, cuDNN and C++ say, in lower case, when memory is short.
+OUT_OF_MEMORY = (
+    "failed to allocate memory",
+    "failed to find a free memory block",
+    "is smaller than requested bytes",
+    "allocation failed",
+    "allocation_failed",
+    "alloc_failed",
+    "out of memory",
+    "bad_alloc",
+)
+
+
 def _is_out_of_memory(err: Exception) -> bool:
     text = str(err).lower()
-    return isinstance(err, MemoryError) or any(
-        sign in text for sign in ("failed to allocate memory", "out of memory", "bad_alloc", "alloc_failed")
-    )
+    return isinstance(err, MemoryError) or any(sign in text for sign in OUT_OF_MEMORY)
 
 
 _sessions: OrderedDict[tuple[str, str], Session] = OrderedDict()
