@@ -524,6 +524,20 @@ def test_batch_that_does_not_fit_is_halved_and_the_size_remembered(monkeypatch):
     assert sizes[9:] == [1] * 7
 
 
+def test_buffers_are_let_go_where_memory_is_short(monkeypatch):
+    session, real = bound(), _bound._Slot.run
+    session.run(NUMBERS)
+
+    def scarce(slot, samples, *rest):
+        if len(samples) > 4:
+            raise RuntimeError("CUDA failure 2: out of memory")
+        return real(slot, samples, *rest)
+
+    monkeypatch.setattr(_bound._Slot, "run", scarce)
+    np.testing.assert_array_equal(session.run(NUMBERS), 2 * NUMBERS)
+    assert [shape[0] for shape, _ in session._bound.shapes] == [3, 1]
+
+
 SHORT = [
     "bfc_arena.cc:376 Failed to allocate memory for requested buffer of size 411041792",
     "bfc_arena.cc:347 Available memory of 0 is smaller than requested bytes of 411041792",

@@ -108,6 +108,11 @@ class Bound:
         with self._lock:
             return list(self._free)
 
+    def let_go(self) -> None:
+        """Give back the buffers no run uses now."""
+        with self._lock:
+            self._free.clear()
+
     def run(self, samples: npt.NDArray[Any], stop: Stop | None, leave: Torch | None = None) -> Any:
         """Run a batch as it is; `full` says what to fill it up to."""
         with self._alone:

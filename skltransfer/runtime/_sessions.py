@@ -262,6 +262,7 @@ class Session:
                 "take a smaller model, or pass device='cpu'."
             ) from err
         self._most = min(self._most, size // 2)
+        self._lazy.let_go()
 
 
 def _options(ort: Any) -> Any:
