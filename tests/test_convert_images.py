@@ -236,13 +236,79 @@ def test_processor_that_no_card_has_is_refused(tmp_path):
         convert("transformers", tmp_path / "source", tmp_path / "card")
 
 
-def test_pair_of_encoders_is_refused(tmp_path):
-    from transformers import CLIPConfig, CLIPModel
+def save_pair(name: str, folder) -> str:
+    """Save a pair of encoders with random weights, and what prepares images and texts for it."""
+    import transformers
+    from transformers import BertTokenizerFast
 
-    pair = CLIPConfig(text_config={**SMALL, "vocab_size": 99}, vision_config={**SMALL, "image_size": 64})
-    CLIPModel(pair).save_pretrained(tmp_path / "source")
-    with pytest.raises(ConversionError, match=r"CLIPModel takes .* and is no encoder of one modality; save the part"):
-        convert("transformers", tmp_path / "source", tmp_path / "card")
+    from tests.test_convert import LENGTH, VOCABULARY
+
+    _, processor, said = ENCODERS[f"{name}Vision"]
+    words = {token: i for i, token in enumerate(VOCABULARY)}
+    takes = ["input_ids"] if name == "Siglip" else ["input_ids", "attention_mask"]
+    tokenizer = BertTokenizerFast(vocab=words, model_max_length=LENGTH, model_input_names=takes)
+    tokens = {"vocab_size": len(VOCABULARY), "max_position_embeddings": LENGTH, "eos_token_id": tokenizer.sep_token_id}
+    config = getattr(transformers, f"{name}Config")(
+        text_config={**SMALL, **tokens}, vision_config={**SMALL, "image_size": 64, "patch_size": 16}
+    )
+    model = getattr(transformers, f"{name}Model")(config)
+    for parameter in model.parameters():  # as they come they are so small that all texts are nearly the same
+        parameter.data.normal_(0, 0.3)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    getattr(transformers, processor)(**said).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module", params=["CLIP", "Siglip"])
+def pair(request, tmp_path_factory):
+    import torch
+
+    torch.manual_seed(0)
+    return save_pair(request.param, tmp_path_factory.mktemp(request.param))
+
+
+def test_vision_part_of_a_pair_gives_what_the_two_share(pair, tmp_path):
+    from transformers import AutoImageProcessor
+
+    folder = convert("transformers", pair, tmp_path / "card", part="vision")
+    processor = AutoImageProcessor.from_pretrained(pair, backend="pil")
+    batches = [processor(image, return_tensors="pt")["pixel_values"] for image in PHOTOS]
+    model = transformers_model(pair)
+    assert_agree(embed(folder), inferred(lambda batch: model.get_image_features(batch).pooler_output, batches))
+    assert list(load_card(folder).layers())[:2] == ["image_embedding", "hidden_0"]
+
+
+def test_text_part_of_a_pair_gives_what_the_two_share(pair, tmp_path):
+    import torch
+    from transformers import AutoTokenizer
+
+    from tests.test_convert import LENGTH, TEXTS
+
+    folder = convert("transformers", pair, tmp_path / "card", part="text")
+    rows = PretrainedEmbedder(str(folder)).fit_transform(TEXTS)
+    model, tokenizer = transformers_model(pair), AutoTokenizer.from_pretrained(pair)
+    filled = model.config.model_type == "siglip"
+    assert load_card(folder).input.fill == filled
+    said = {"padding": "max_length" if filled else True, "max_length": LENGTH, "truncation": True}
+    with torch.inference_mode():
+        tokens = [tokenizer(text, return_tensors="pt", **said) for text in TEXTS]
+        want = np.concatenate([model.get_text_features(**each).pooler_output.numpy() for each in tokens])
+    assert_agree(rows, want)
+
+
+@pytest.mark.parametrize("part", [None, "audio"])
+def test_part_of_a_pair_must_be_chosen(part, pair, tmp_path):
+    with pytest.raises(ConversionError, match=rf"is a pair of encoders; say which .*part='vision' .*not {part!r}"):
+        convert("transformers", pair, tmp_path / "card", part=part)
+
+
+def test_part_of_what_is_no_pair_is_refused(tmp_path):
+    save("ViT", tmp_path / "source")
+    with pytest.raises(ConversionError, match="part='text' is for a pair of encoders; ViTModel is none"):
+        convert("transformers", tmp_path / "source", tmp_path / "card", part="text")
+    with pytest.raises(ConversionError, match="part is for kind='transformers'; a model of timm has one encoder"):
+        convert("timm", "resnet18", tmp_path / "card", part="text")
 
 
 def test_text_encoder_of_transformers_gives_the_mean_of_its_last_state(tmp_path):

@@ -7,6 +7,7 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skltransfer import PretrainedEmbedder, catalog, load_card, runtime, stream
 from skltransfer.errors import BadSamplesWarning, MissingDependencyError, SampleError
@@ -101,7 +102,7 @@ def test_memory_that_is_short_is_halved_there_too(embedder, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    "head", [Ridge(solver="svd"), LogisticRegression(), PCA(2)], ids=lambda head: type(head).__name__
+    "head", [Ridge(solver="svd"), LogisticRegression(), PCA(2), StandardScaler()], ids=lambda head: type(head).__name__
 )
 def test_estimators_of_the_array_api_go_on_with_tensors(head, embedder, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")

@@ -272,7 +272,7 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    folder = convert.convert(args.kind, args.source, args.output)
+    folder = convert.convert(args.kind, args.source, args.output, part=args.part)
     print(f"{folder} agrees with the source. Use it with: PretrainedEmbedder({str(folder)!r})")
     return 0
 
@@ -377,6 +377,7 @@ VARIANT = (
 CONVERT = (
     Flag("kind", {"choices": sorted({*convert.SOURCES} - {"module"}), "help": "the library the model comes from"}),
     Flag("source", {"help": "its folder, or its name as that library takes it"}),
+    Flag("--part", {"choices": sorted(convert.PARTS), "help": "of a pair of encoders (CLIP), the one to convert"}),
     Flag(
         "--output", {"required": True, "type": Path, "metavar": "FOLDER", "help": "folder to write; it must not exist"}
     ),

@@ -15,9 +15,10 @@ from typing import Any
 
 from skltransfer.convert import _images, _modules, _texts, _transformers
 from skltransfer.convert._source import TOLERANCE, Source, compare, write
+from skltransfer.convert._transformers import PARTS
 from skltransfer.errors import ConversionError
 
-__all__ = ["SOURCES", "TOLERANCE", "convert"]
+__all__ = ["PARTS", "SOURCES", "TOLERANCE", "convert"]
 
 #: Libraries, and how a model of each is read.
 SOURCES: dict[str, Callable[..., Source]] = {
@@ -29,7 +30,15 @@ SOURCES: dict[str, Callable[..., Source]] = {
 }
 
 
-def convert(kind: str, source: Any, output: str | os.PathLike[str], *, example: Any = None, **changes: Any) -> Path:
+def convert(
+    kind: str,
+    source: Any,
+    output: str | os.PathLike[str],
+    *,
+    part: str | None = None,
+    example: Any = None,
+    **changes: Any,
+) -> Path:
     """Convert a model to a card folder.
 
     Parameters
@@ -42,6 +51,9 @@ def convert(kind: str, source: Any, output: str | os.PathLike[str], *, example: 
         and ``"module"`` also the module itself.
     output : path
         Folder to write; it must not exist.
+    part : {"vision", "text"}, optional
+        Of a pair of encoders of transformers, such as CLIP or SigLIP, the one to convert. Its embedding is that which
+        images and texts have in common.
     example : ndarray or torch.Tensor of shape (n_samples, ...), float32, optional
         What a ``"module"`` takes, which needs one; every axis but the first is taken for fixed.
     **changes
@@ -66,7 +78,8 @@ def convert(kind: str, source: Any, output: str | os.PathLike[str], *, example: 
     Notes
     -----
     The embedding of an image model is what goes into its classifier, or its pooled output if it has none; of a text
-    model what sentence-transformers says, or the mean of the last hidden state. The states before are layers of the
+    model what sentence-transformers says, or the mean of the last hidden state; of a part of a pair its projection. The
+    states before are layers of the
     card. Agreement is tested on images and texts of several sizes, prepared by each side in its own way.
 
     References
@@ -83,17 +96,27 @@ def convert(kind: str, source: Any, output: str | os.PathLike[str], *, example: 
     output = Path(output)
     if kind not in SOURCES:
         raise ConversionError(f"kind={kind!r} is not one of {', '.join(SOURCES)}.")
-    if kind != "module" and (example is not None or changes):
-        given = ", ".join(["example"] * (example is not None) + sorted(changes))
-        raise ConversionError(f"{given} is for kind='module'; a model of {kind} brings its own configuration.")
+    given = {name: value for name, value in {"part": part, "example": example, **changes}.items() if value is not None}
+    _check(kind, given)
     if output.exists():
         raise ConversionError(f"{str(output)!r} exists; give a folder that does not.")
     if not output.absolute().parent.is_dir():
         raise ConversionError(f"There is no folder {str(output.absolute().parent)!r} to write {output.name!r} into.")
-    found = SOURCES[kind](source, **({"example": example, **changes} if kind == "module" else {}))
+    found = SOURCES[kind](source, **given)
     with tempfile.TemporaryDirectory(dir=output.absolute().parent) as temporary:
         folder = Path(temporary) / output.name
         folder.mkdir()
         compare(write(found, folder), found)
         folder.rename(output)
     return output
+
+
+def _check(kind: str, given: dict[str, Any]) -> None:
+    """Refuse options that are for models of other kinds."""
+    if "part" in given and kind != "transformers":
+        raise ConversionError(f"part is for kind='transformers'; a model of {kind} has one encoder.")
+    foreign = given.keys() - {"part"}
+    if foreign and kind != "module":
+        raise ConversionError(
+            f"{', '.join(sorted(foreign))} is for kind='module'; a model of {kind} brings its own configuration."
+        )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,51 @@ from skltransfer.convert._source import Source, refusing, wrapped
 from skltransfer.convert._texts import TEXTS, licence, path_or_name, text_spec
 from skltransfer.errors import ConversionError, need
 
+EMBEDDING_OF_TEXTS = "text_embedding"
 #: Pillow's filters by number.
 FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 
 
-def encoder(source: Any) -> Source:
+@dataclass(frozen=True)
+class Encoder:
+    """An encoder as transformers loaded it.
+
+    Parameters
+    ----------
+    name : str
+        Its folder or name.
+    library : module
+        transformers.
+    model : torch.nn.Module
+        All of it: of a pair, both encoders.
+    run : callable
+        Takes what one encoder takes, by name; gives its states, and its embedding as ``pooler_output`` if it has one.
+    paired : bool
+        Whether it is one of a pair.
+    """
+
+    name: str
+    library: Any
+    model: Any
+    run: Callable[..., Any]
+    paired: bool = False
+
+
+#: The encoders of a pair such as CLIP: what each takes, and the method that gives the embedding the pair has in common.
+PARTS = {"vision": ("pixel_values", "get_image_features"), "text": ("input_ids", "get_text_features")}
+#: Kinds of models that were trained on texts filled up to their full length.
+FILLED = ("siglip", "siglip2")
+
+
+def encoder(source: Any, *, part: str | None = None) -> Source:
     """Read an encoder of transformers.
 
     Parameters
     ----------
     source : str or path
         Its folder or name.
+    part : {"vision", "text"}, optional
+        Which one of a pair.
 
     Returns
     -------
@@ -37,18 +72,29 @@ def encoder(source: Any) -> Source:
         model, found = library.AutoModel.from_pretrained(
             name, output_loading_info=True, attn_implementation="eager", dtype="float32"
         )
-    main = model.main_input_name
-    if main not in SOURCES or hasattr(model.config, "text_config"):
-        raise ConversionError(
-            f"{type(model).__name__} takes {main!r} and is no encoder of one modality; save the part you want "
-            "(model.vision_model.save_pretrained(...), with its processor), and convert that."
-        )
     missing = sorted(key for key in found["missing_keys"] if "pooler" not in key)
     if missing:
         raise ConversionError(f"{name!r} has no weights for {', '.join(missing[:3])}; nothing to convert.")
+    if all(hasattr(model, method) for _, method in PARTS.values()):
+        return _part(name, library, model.eval(), part)
+    if part is not None:
+        raise ConversionError(f"part={part!r} is for a pair of encoders; {type(model).__name__} is none.")
+    if (main := model.main_input_name) not in SOURCES or hasattr(model.config, "text_config"):
+        raise ConversionError(f"{type(model).__name__} takes {main!r} and is no encoder of images or of texts.")
     if found["missing_keys"]:
         model.pooler = None  # what was never trained is no embedding
-    return SOURCES[main](name, library, model.eval())
+    return SOURCES[main](Encoder(name, library, model.eval(), model))
+
+
+def _part(name: str, library: Any, model: Any, part: str | None) -> Source:
+    """Read one of a pair."""
+    if part not in PARTS:
+        raise ConversionError(
+            f"{type(model).__name__} is a pair of encoders; say which one to convert: part='vision' or part='text' "
+            f"(--part on the command line), not {part!r}."
+        )
+    takes, method = PARTS[part]
+    return SOURCES[takes](Encoder(name, library, model, getattr(model, method), paired=True))
 
 
 def _card(name: str, modality: str, spec: ImageSpec | TextSpec, layer: str, pool: str = "auto") -> Card:
@@ -61,33 +107,38 @@ def _card(name: str, modality: str, spec: ImageSpec | TextSpec, layer: str, pool
 # Texts
 
 
-def _texts(name: str, library: Any, model: Any) -> Source:
-    """Read an encoder of texts: the embedding is the mean of the last hidden state."""
-    torch = need("torch", extra="convert")
+def _texts(source: Encoder) -> Source:
+    """Read an encoder of texts: the embedding is the mean of the last hidden state; of a pair, what the two share."""
+    torch, name, model = need("torch", extra="convert"), source.name, source.model
     with refusing(f"transformers cannot load the tokenizer of {name!r}"):
-        tokenizer = library.AutoTokenizer.from_pretrained(name)
-    longest = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", 10**9))
-    spec = text_spec(tokenizer, longest if longest < 10**6 else None, name)
-    example = tokenizer(["two texts", "of several tokens each"], return_tensors="pt", padding=True)
+        tokenizer = source.library.AutoTokenizer.from_pretrained(name)
+    config = model.config.get_text_config()
+    longest = min(tokenizer.model_max_length, getattr(config, "max_position_embeddings", 10**9))
+    filled = model.config.model_type in FILLED
+    spec = replace(text_spec(tokenizer, longest if longest < 10**6 else None, name), fill=filled)
+    fill = {"padding": "max_length" if filled else True, "max_length": longest, "truncation": True}
+    example = tokenizer(["two texts", "of several tokens each"], return_tensors="pt", **fill)
     example = {name: value for name, value in example.items() if name in tokenizer.model_input_names}
+    layer, pool = (EMBEDDING_OF_TEXTS, "auto") if source.paired else ("last_hidden_state", "mean")
 
     def forward(*inputs: Any) -> Any:
-        states = model(**dict(zip(example, inputs, strict=True)), output_hidden_states=True)
-        return states.last_hidden_state, *states.hidden_states[:-1]
+        states = source.run(**dict(zip(example, inputs, strict=True)), output_hidden_states=True)
+        return states.pooler_output if source.paired else states.last_hidden_state, *states.hidden_states[:-1]
 
     def reference(texts: Sequence[str], card: Card) -> np.ndarray:
         rows = []
         for text in texts:
-            tokens = tokenizer(text, return_tensors="pt", truncation=True, max_length=longest)
+            tokens = tokenizer(text, return_tensors="pt", **fill)
             with torch.inference_mode():
-                rows.append(model(**tokens).last_hidden_state[0].mean(dim=0).numpy())
-        return np.stack(rows)
+                found = source.run(**tokens)
+                rows.append(found.pooler_output[0] if source.paired else found.last_hidden_state[0].mean(dim=0))
+        return np.stack([row.numpy() for row in rows])
 
     return Source(
         module=wrapped(forward, model),
         inputs=example,
-        outputs=["last_hidden_state", *(f"hidden_{i}" for i in range(model.config.num_hidden_layers))],
-        card=_card(name, "text", spec, "last_hidden_state", "mean"),
+        outputs=[layer, *(f"hidden_{i}" for i in range(config.num_hidden_layers))],
+        card=_card(name, "text", spec, layer, pool),
         files={"tokenizer": tokenizer.backend_tokenizer.to_str()},
         samples=TEXTS,
         reference=reference,
@@ -99,11 +150,11 @@ def _texts(name: str, library: Any, model: Any) -> Source:
 # Images
 
 
-def _vision(name: str, library: Any, model: Any) -> Source:
+def _vision(source: Encoder) -> Source:
     """Read an encoder of images: the embedding is its pooled output, unless that was never trained."""
-    torch = need("torch", extra="convert")
+    torch, name, model = need("torch", extra="convert"), source.name, source.model
     with refusing(f"transformers cannot load the image processor of {name!r}"):
-        processor = library.AutoImageProcessor.from_pretrained(name, backend="pil")
+        processor = source.library.AutoImageProcessor.from_pretrained(name, backend="pil")
     with refusing(f"The image processor of {name!r} cannot be read"):
         spec = _image_spec(processor, name)
 
@@ -113,12 +164,12 @@ def _vision(name: str, library: Any, model: Any) -> Source:
         return found.last_hidden_state[:, 0] if found.last_hidden_state.ndim == 3 else found.last_hidden_state
 
     def forward(pixels: Any) -> Any:
-        found = model(pixel_values=pixels, output_hidden_states=True)
+        found = source.run(pixel_values=pixels, output_hidden_states=True)
         return embedding(found), *found.hidden_states
 
     def reference(samples: Sequence[Any], card: Card) -> np.ndarray:
         with torch.inference_mode():
-            rows = [embedding(model(**processor(image, return_tensors="pt")))[0].numpy() for image in samples]
+            rows = [embedding(source.run(**processor(image, return_tensors="pt")))[0].numpy() for image in samples]
         return np.stack([row if row.ndim == 1 else row.mean(axis=(1, 2)) for row in rows])
 
     example = torch.zeros(2, 3, *spec.size)
@@ -161,5 +212,5 @@ def _image_spec(processor: Any, name: str) -> ImageSpec:
     )
 
 
-#: What a model takes, and how it is read.
-SOURCES = {"input_ids": _texts, "pixel_values": _vision}
+#: What an encoder takes, and how it is read.
+SOURCES: dict[str, Callable[[Encoder], Source]] = {"input_ids": _texts, "pixel_values": _vision}
