@@ -16,7 +16,7 @@ import onnx
 import pytest
 from PIL import Image
 
-from skltransfer import catalog, cli, demo, load_card, runtime
+from skltransfer import catalog, cli, demo, load_card, registry, runtime
 from skltransfer.cards import Card, ImageSpec, card_path
 from skltransfer.errors import DeviceError, SklTransferError
 from tests import graphs, text_graphs
@@ -239,12 +239,30 @@ def test_a_device_of_another_form_is_refused(device, capsys):
 
 
 def test_models_list_shows_embedded_models_and_fetches_none(model, monkeypatch, capsys):
-    monkeypatch.setattr(cli.cards, "names", lambda: [str(model)])
+    monkeypatch.setattr(cli._models.cards, "names", lambda: [str(model)])
     assert cli.main(["models", "list"]) == 0
     header, _, row, *there = lines(capsys)
     assert any(line.split() == ["resnet50", "image", "2048", "Apache-2.0", "of", "the", "hub"] for line in there)
     assert header.split() == ["name", "samples", "columns", "licence", "size"]
     assert row.split() == ["tiny", "image", "4", "not", "stated", "0.0", "MB"]
+
+
+def test_models_show_says_of_a_name_what_is_known_before_it_is_fetched(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SKLTRANSFER_MODELS", str(tmp_path))
+    monkeypatch.setattr(cli._models.catalog, "load_card", lambda *_: pytest.fail("loaded"))
+    assert cli.main(["models", "show", "bge-small-en-v1.5"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"columns +384\n", shown)
+    assert re.search(r"layer +last_hidden_state \(pool: cls\)\n", shown)
+    assert re.search(r"source +hf://BAAI/bge-small-en-v1.5@main/onnx/model.onnx\n", shown)
+    assert "SHA-256 not known before they are fetched; the first fetch records it" in shown
+
+
+@pytest.mark.parametrize("name", registry.table())
+def test_every_name_of_the_hub_can_be_shown(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SKLTRANSFER_MODELS", str(tmp_path))
+    assert cli.main(["models", "show", name]) == 0
+    assert registry.table()[name]["card"]["licence"] in capsys.readouterr().out
 
 
 def test_models_show_prints_the_card(model, capsys):
@@ -397,9 +415,9 @@ def test_models_verify_refuses_another_file(model, capsys):
 # Tables
 
 
-@pytest.mark.parametrize("command", [*cli.COMMANDS, *cli.MODEL_COMMANDS], ids=lambda command: command.name)
+@pytest.mark.parametrize("command", [*cli.COMMANDS, *cli._models.COMMANDS], ids=lambda command: command.name)
 def test_every_command_has_help(command, capsys):
-    group = ["models"] if command in cli.MODEL_COMMANDS else []
+    group = ["models"] if command in cli._models.COMMANDS else []
     with pytest.raises(SystemExit, match="0"):
         cli.main([*group, command.name, "--help"])
     assert command.help.split()[0] in capsys.readouterr().out
@@ -407,4 +425,4 @@ def test_every_command_has_help(command, capsys):
 
 def test_every_field_of_the_card_command_is_one_of_card_or_input():
     known = {field.name for of in (Card, ImageSpec) for field in dataclasses.fields(of)}
-    assert {flag.name for flag in cli.CHANGES} <= known | {"preset"}
+    assert {flag.name for flag in cli._models.CHANGES} <= known | {"preset"}

@@ -5,7 +5,7 @@ the Hugging Face Hub are fetched once, by a child process with a deadline, and k
 """
 
 from skltransfer.hub._local import fetch, fingerprint, scratch, sha256, write
-from skltransfer.hub._store import SCHEME, Address, Pulled, engine_folder, pull, store_folder
+from skltransfer.hub._store import SCHEME, Address, Pulled, engine_folder, kept, pull, store_folder
 
 __all__ = [
     "SCHEME",
@@ -14,6 +14,7 @@ __all__ = [
     "engine_folder",
     "fetch",
     "fingerprint",
+    "kept",
     "pull",
     "scratch",
     "sha256",

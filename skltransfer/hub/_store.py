@@ -145,8 +145,7 @@ def pull(
     IntegrityError
         If what came is not what the hub announced.
     """
-    record = store_folder() / "records" / f"{address.repo}@{address.revision}/{address.path}".replace("/", "--")
-    if not refresh and (known := _remembered(record, address)):
+    if not refresh and (known := kept(address)):
         return known
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         raise DownloadError(f"{address} is not in {str(store_folder())!r}, and HF_HUB_OFFLINE keeps it from the hub.")
@@ -155,6 +154,7 @@ def pull(
         pulled = _download(address, time.monotonic() + deadline)
     check(pulled)
     with _naming_the_store(address):
+        record = _record(address)
         record.parent.mkdir(parents=True, exist_ok=True)
         write(record, json.dumps({"commit": pulled.commit, "files": dict(pulled.files)}, indent=1) + "\n")
     if not address.pinned:
@@ -185,14 +185,18 @@ def _home(address: Address, commit: str) -> Path:
     return store_folder() / "models" / address.repo.replace("/", "--") / commit
 
 
-def _remembered(record: Path, address: Address) -> Pulled | None:
-    """Read a record, unless it or a file it lists is not there."""
+def kept(address: Address) -> Pulled | None:
+    """Give a model of the hub if the store has it, whole."""
     try:
-        data = json.loads(record.read_text("utf8"))
+        data = json.loads(_record(address).read_text("utf8"))
         pulled = Pulled(_home(address, data["commit"]), data["commit"], data["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return pulled if all((pulled.folder / path).is_file() for path in pulled.files) else None
+
+
+def _record(address: Address) -> Path:
+    return store_folder() / "records" / f"{address.repo}@{address.revision}/{address.path}".replace("/", "--")
 
 
 def _download(address: Address, until: float) -> Pulled:
