@@ -31,13 +31,18 @@ def keep(repeated: Any, wanted: Callable[[Any], bool]) -> None:
         del repeated[i]
 
 
+def opset(model: onnx.ModelProto) -> int:
+    """Give the version of ONNX' own operators that a model uses."""
+    return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+
+
 class Editor:
     """Adds nodes to a graph, at its front or at its end, under names of our own."""
 
     def __init__(self, model: onnx.ModelProto, batch: str | int | None) -> None:
         self.graph = model.graph
         self.batch = batch
-        self.opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+        self.opset = opset(model)
         if self.opset < OLDEST_OPSET:
             raise ModelError(
                 f"The graph is of operator set {self.opset}, older than {OLDEST_OPSET}; bring it up to date with: "

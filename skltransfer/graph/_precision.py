@@ -57,62 +57,6 @@ def typed(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def products(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """Give the matrix products with weights: a tensor times a constant matrix."""
-    import onnx
-
-    matrices = {t.name for t in model.graph.initializer if len(t.dims) == 2 and t.data_type == onnx.TensorProto.FLOAT}
-    return [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in matrices]
-
-
-def in_blocks(model: onnx.ModelProto, block: int, *, level: int) -> onnx.ModelProto:
-    """Write the weights of matrix products as integers of 8 bits in blocks, each with a scale (``MatMulNBits`` [1]_).
-
-    Parameters
-    ----------
-    model : onnx.ModelProto
-        Changed in place.
-    block : int
-        Weights of a column that share a scale: a power of two, at least 16.
-    level : int
-        How much ONNX Runtime may round what they are multiplied with: 1 is float32, 4 are integers of 8 bits, with a
-        scale for each row and block.
-
-    References
-    ----------
-    .. [1] https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.MatMulNBits
-    """
-    from onnx import helper, numpy_helper
-
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    for i, node in enumerate(products(model)):
-        matrix = numpy_helper.to_array(weights[node.input[1]])
-        numbers, scales = _rounded(matrix, block)
-        names = [f"skltransfer_{kind}_{i}" for kind in ("numbers", "scales")]
-        new = zip((numbers, scales), names, strict=True)
-        model.graph.initializer.extend(numpy_helper.from_array(array, name) for array, name in new)
-        about = {"K": matrix.shape[0], "N": matrix.shape[1], "bits": 8, "block_size": block, "accuracy_level": level}
-        inputs = [node.input[0], *names]
-        node.CopyFrom(helper.make_node("MatMulNBits", inputs, node.output, node.name, domain="com.microsoft", **about))
-    if "com.microsoft" not in {opset.domain for opset in model.opset_import}:
-        model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
-    used = {name for body in bodies(model) for node in body.node for name in node.input}
-    keep(model.graph.initializer, lambda tensor: tensor.name in used)
-    return model
-
-
-def _rounded(matrix: np.ndarray, block: int) -> tuple[np.ndarray, np.ndarray]:
-    """Round a matrix (k, n) to numbers (n, blocks, block), 128 being zero, and scales (n, blocks)."""
-    k, n = matrix.shape
-    blocks = -(-k // block)
-    columns = np.zeros((n, blocks * block), np.float32)
-    columns[:, :k] = matrix.T
-    columns = columns.reshape(n, blocks, block)
-    largest = np.abs(columns).max(axis=2)
-    scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)
-    return np.rint(columns / scales[..., np.newaxis] + 128).astype(np.uint8), scales
-
-
 def with_old_names(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto:
     """Give tensors that were rounded the names they had before, in place.
 

@@ -32,7 +32,7 @@ CONVERTERS: dict[str, Callable[[onnx.ModelProto, Callable[[], Iterator[np.ndarra
     "int8": _int8.candidates,
 }
 #: Raised whenever a converter gives other numbers for the same graph: older variants are made anew.
-EDITION = 1
+EDITION = 2
 
 #: Sizes of images that are made up, where nobody gave samples, and the numbers of drawings and texts.
 SIZES = [(300 + 23 * i, 500 - 11 * i) for i in range(16)]
@@ -87,8 +87,9 @@ def make_variant(model: str | os.PathLike[str] | Card, precision: str, samples: 
     ``precision="fp16"`` stores weights and computes in 16 bits where the device can: half the file, faster on a GPU.
     ``"int8"`` is for the CPU. Of a network of convolutions weights and activations become integers, their scales fixed
     by what samples give ([1]_); the first layers, which cost accuracy and gain nothing, stay as they are. Of a
-    transformer the weights of its matrix products become integers in blocks, each with a scale of its own; what they
-    are multiplied with is rounded row by row. In neither does a row depend on its batch mates.
+    transformer the weights of its matrix products become integers with a scale for each column, and what they are
+    multiplied with integers with a scale for each token or patch; where that is too coarse, both in blocks of a column
+    or row. In neither does a row depend on its batch mates.
 
     Parameters
     ----------
