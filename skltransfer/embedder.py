@@ -78,10 +78,10 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         Whether to scale rows to unit L2 norm: for cosine similarity and nearest neighbours.
     precision : {"auto", "fp32", "fp16", "int8"}, default="auto"
         ``"auto"`` computes as the graph was exported; ``"fp32"`` widens a float16 graph, and keeps a GPU from
-        multiplying with fewer bits (TF32). ``"fp16"`` and ``"int8"`` run
-        a variant of the model, which is made at first use and kept, see `variants.make_variant`: ``"int8"`` is 1.4 to
-        2.3 times as fast on a CPU, with rows whose cosine to the original's is 0.99 or more, else it is refused;
-        ``"fp16"`` is half the file, meant for GPUs, and no faster on a CPU.
+        multiplying with fewer bits (TF32). ``"fp16"`` and ``"int8"`` run a variant of the model, which is made at first
+        use and kept, see `variants.make_variant`: ``"int8"`` is about 1.4 to 2.2 times as fast on a CPU that multiplies
+        integers (VNNI, AMX), with rows whose cosine to the original's is 0.99 or more, else it is refused; ``"fp16"``
+        is half the file, meant for GPUs, and slower on a CPU.
     max_length : int or None, default=None
         For texts: tokens that are taken of each, special ones included. None is what the card says. Shorter is faster,
         in proportion to the texts that are longer.
@@ -91,7 +91,8 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
     batch_size : int or "auto", default="auto"
         Samples per run. ``"auto"`` is 2 images of 224 x 224 pixels, more of smaller ones, or texts of 512 tokens in
         all, per worker on the CPU. On a GPU it is 64 such images, or 16,384 tokens; after some batches of images the
-        size is doubled for as long as that is worth 5 %, and fits. What does not fit is halved, and that remembered.
+        size is doubled for as long as that is worth 5 %, and memory is free. What does not fit is halved, and that
+        remembered.
     device : str, default="auto"
         ``"auto"``: a GPU if one works, else the CPU, with a warning if a GPU is present that cannot be used. ``"cpu"``,
         ``"cuda"``, ``"cuda:1"``, ``"tensorrt"``: that one, or a `DeviceError` with the reason; ``"cuda:all"``: every
