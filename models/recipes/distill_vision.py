@@ -1,19 +1,20 @@
-"""Distil a compact convolutional backbone from larger ONNX backbones, on a CPU.
+"""Distil a compact convolutional backbone from larger ONNX backbones, on a CPU or an NVIDIA GPU.
 
-Four commands, run in this order::
+Five commands, run in this order::
 
     python distill_vision.py prepare --cache CACHE --images A.zip B/ --teachers T.onnx:192
     python distill_vision.py train   --cache CACHE --run RUN --minutes 90
     python distill_vision.py export  --checkpoint RUN/last.pt --output vision-mini.onnx --size 96
     python distill_vision.py probe   --model vision-mini.onnx --arrays CIFAR --photographs CLOTHING
+    python distill_vision.py card    --model vision-mini.onnx --output vision-mini --arrays CIFAR --photographs CLOTHING
 
 The images need no labels. `prepare` runs each teacher once per image and keeps its last feature
 map, so that the target of any random crop is the mean of the teacher's features in that region:
 views are unlimited, and consistent with the crop, although the teacher never runs again.
 
-The script owns everything between a folder of images and one ONNX file; it imports nothing of the
-package that uses the file. It needs numpy, pillow, onnx, onnxruntime, torch, and scikit-learn for
-`probe`.
+The script owns everything between a folder of images and one ONNX file, and imports nothing of the
+package that uses the file; only `card`, which measures what its users will see, needs skltransfer.
+It needs numpy, pillow, onnx, onnxruntime, torch, and scikit-learn for `probe`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -380,6 +381,10 @@ class Views:
     high: Tensor
     mirrored: Tensor
 
+    def to(self, device: torch.device) -> Views:
+        """Return the views on a device."""
+        return Views(self.low.to(device), self.high.to(device), self.mirrored.to(device))
+
 
 def random_views(count: int, smallest: float, generator: torch.Generator) -> Views:
     """Draw crops of an area in `smallest`..1 and of proportions between 3:4 and 4:3."""
@@ -392,10 +397,10 @@ def random_views(count: int, smallest: float, generator: torch.Generator) -> Vie
 
 
 def crop(images: np.ndarray, views: Views, size: int) -> Tensor:
-    """Return the views of uint8 NHWC images as float NCHW pixels in 0..255, channels last."""
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    """Return the views of uint8 NHWC images as float NCHW pixels in 0..255, channels last, where the views are."""
+    pixels = torch.from_numpy(images).to(views.low.device).permute(0, 3, 1, 2).float()
     scale, centre = views.high - views.low, views.high + views.low - 1
-    theta = torch.zeros(len(images), 2, 3)
+    theta = torch.zeros(len(images), 2, 3, device=pixels.device)
     theta[:, 0, 0] = torch.where(views.mirrored, -scale[:, 0], scale[:, 0])
     theta[:, 1, 1] = scale[:, 1]
     theta[:, :, 2] = centre
@@ -405,9 +410,11 @@ def crop(images: np.ndarray, views: Views, size: int) -> Tensor:
 
 def jitter(pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     """Change contrast and brightness, and a little the balance of colours, and normalise."""
-    contrast = 1 + strength * (2 * torch.rand(len(pixels), 1, 1, 1, generator=generator) - 1)
-    offset = 2 * torch.rand(len(pixels), 1, 1, 1, generator=generator) - 1
-    colour = 2 * torch.rand(len(pixels), 3, 1, 1, generator=generator) - 1
+    contrast, offset, colour = (
+        (2 * torch.rand(len(pixels), channels, 1, 1, generator=generator) - 1).to(pixels.device)
+        for channels in (1, 1, 3)
+    )
+    contrast = 1 + strength * contrast
     normal = (pixels - PIXEL_MEAN) / PIXEL_STD
     return (normal * contrast + strength * (offset + colour / 4)).clamp(-1, 1)
 
@@ -415,12 +422,12 @@ def jitter(pixels: Tensor, strength: float, generator: torch.Generator) -> Tenso
 def region_mean(cells: np.ndarray, views: Views) -> Tensor:
     """Return the mean of a map (n, cells, components) over each view, as (n, components)."""
     side = math.isqrt(cells.shape[1])
-    edges = torch.arange(side) / side
+    edges = torch.arange(side, device=views.low.device) / side
     low, high = views.low[:, :, None], views.high[:, :, None]
     overlap = (torch.minimum(high, edges + 1 / side) - torch.maximum(low, edges)).clamp(min=0)
     weights = overlap[:, 1, :, None] * overlap[:, 0, None, :]
     weights = weights.flatten(1) / weights.sum((1, 2))[:, None]
-    return torch.bmm(weights[:, None], torch.from_numpy(cells).float())[:, 0]
+    return torch.bmm(weights[:, None], torch.from_numpy(cells).to(weights.device).float())[:, 0]
 
 
 def sample_rows(step: int, count: int, batch: int, seed: int) -> np.ndarray:
@@ -434,7 +441,7 @@ def load_views(cache: Cache, step: int, size: int, args: argparse.Namespace) -> 
     """Return the pixels and, one per teacher, the targets of one step."""
     generator = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
     rows = sample_rows(step, len(cache.images), args.batch, args.seed)
-    views = random_views(len(rows), args.smallest_crop, generator)
+    views = random_views(len(rows), args.smallest_crop, generator).to(torch.device(args.device))
     pixels = jitter(crop(cache.images[rows], views, size), args.jitter, generator)
     targets = [region_mean(cells[rows], views) for cells in cache.targets]
     return pixels.contiguous(memory_format=torch.channels_last), targets
@@ -447,7 +454,7 @@ def distillation_loss(
     predicted: Tensor, targets: list[Tensor], heads: list[Tensor], temperature: float = 2.0
 ) -> Tensor:
     """Return smooth L1 plus cosine distance of the targets, plus KL divergence of the logits."""
-    total = torch.zeros(())
+    total = torch.zeros((), device=predicted.device)
     for part, target, head in zip(predicted.split([t.shape[1] for t in targets], 1), targets, heads, strict=True):
         total = total + 2 * F.smooth_l1_loss(part, target)
         total = total + 1 - F.cosine_similarity(part, target).mean()
@@ -584,7 +591,7 @@ def fit_projector(projector: nn.Linear, embeddings: Tensor, targets: Tensor) -> 
     mean, centre = embeddings.mean(0), targets.mean(0)
     centred = embeddings - mean
     gram = centred.T @ centred
-    gram += 1e-3 * gram.diagonal().mean() * torch.eye(len(gram))
+    gram += 1e-3 * gram.diagonal().mean() * torch.eye(len(gram), device=gram.device)
     matrix = torch.linalg.solve(gram, centred.T @ (targets - centre))
     projector.weight.copy_(matrix.T)
     projector.bias.copy_(centre - mean @ matrix)
@@ -641,9 +648,10 @@ class Run:
 
     def __init__(self, cache: Cache, args: argparse.Namespace) -> None:
         torch.manual_seed(args.seed)
-        self.cache, self.args = cache, args
+        self.cache, self.args, self.device = cache, args, torch.device(args.device)
         targets = sum(cells.shape[2] for cells in cache.targets)
-        self.model = Distiller(targets).to(memory_format=torch.channels_last)
+        self.model = Distiller(targets).to(self.device, memory_format=torch.channels_last)
+        self.heads = [head.to(self.device) for head in cache.heads]
         self.average = copy.deepcopy(self.model)
         self.optimizer = make_optimizer(self.model, args.decay)
         self.clock = Clock(find_deadline(args.minutes, args.until))
@@ -679,7 +687,7 @@ class Run:
             if self.args.start:
                 self.start_from(self.args.start)
             return
-        state = torch.load(self.path, weights_only=True)
+        state = torch.load(self.path, weights_only=True, map_location=self.device)
         for name in ("model", "average", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
         self.clock.progress, self.step, self.views = (state[name] for name in ("progress", "step", "views"))
@@ -703,9 +711,9 @@ class Run:
         self.coming = self.load(self.step + 1)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.clock.progress, self.args.rate)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16):
             predicted = self.model(pixels)
-        loss = distillation_loss(predicted.float(), targets, self.cache.heads)
+        loss = distillation_loss(predicted.float(), targets, self.heads)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
@@ -864,7 +872,7 @@ def check_export(model: onnx.ModelProto, student: Student, size: int) -> float:
 
 def export(args: argparse.Namespace) -> None:
     """Write the averaged student of a checkpoint as ONNX, and print what the file is."""
-    state = torch.load(args.checkpoint, weights_only=True)
+    state = torch.load(args.checkpoint, weights_only=True, map_location="cpu")
     student = Student()
     prefix = "student."
     weights = {k[len(prefix) :]: v for k, v in state["average"].items() if k.startswith(prefix)}
@@ -980,6 +988,62 @@ def probe(args: argparse.Namespace) -> None:
     print(f"{time_per_image(args.model):.2f} ms per image at {size} px, one thread")
 
 
+# --- card --------------------------------------------------------------------------------------
+
+
+def card(args: argparse.Namespace) -> None:
+    """Write the card folder of an exported student: the file pinned, golden rows, and what users will see of it."""
+    from skltransfer import Card, catalog, load_card
+    from skltransfer.cards import ImageSpec, ModelFile
+
+    args.output.mkdir(parents=True, exist_ok=True)
+    (args.output / "model.onnx").write_bytes(args.model.read_bytes())
+    _, size = open_session(args.model, threads=1)
+    pixels = {"mean": (PIXEL_MEAN,) * 3, "std": (PIXEL_STD,) * 3}
+    described = Card(
+        name=args.output.name,
+        modality="image",
+        files={"model": ModelFile("model.onnx")},
+        input=ImageSpec(size=(size, size), resize="shorter", resize_to=size, fast=True, **pixels),
+        layer="embedding",
+        description=args.description,
+        licence=args.licence,
+        source=args.source,
+        folder=args.output,
+    )
+    completed = load_card(described)
+    names = [f"block_{number}" for number in range(1, len(STAGES) + 1)]
+    layers = {name: shape for name, shape in completed.layers().items() if name in [*names, "embedding"]}
+    measured = dict(figures(completed, args)) | ({"training views": args.views} if args.views else {})
+    catalog.write_card(replace(completed, layers_table=layers, measured=measured), args.output / "card.json")
+    print(f"{args.output}: {measured}")
+
+
+def figures(described: object, args: argparse.Namespace) -> Iterator[tuple[str, float]]:
+    """Measure a card as its users do: probes, and the graph's share of the time."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from skltransfer import PretrainedEmbedder
+
+    for folder, load in ((args.arrays, load_arrays), (args.photographs, load_files)):
+        if folder:
+            (train_x, train_y), (test_x, test_y) = (load(folder, part) for part in ("train", "test"))
+            classifier = make_pipeline(
+                PretrainedEmbedder(described), StandardScaler(), LogisticRegression(C=0.01, max_iter=1000)
+            )
+            accuracy = classifier.fit(train_x, train_y).score(test_x, test_y)
+            yield f"probe accuracy {folder.name}", round(float(accuracy), 3)
+    yield "CPU ms per image in the graph, one core", round(time_per_image(args.model), 2)
+
+
+def load_files(folder: Path, part: str) -> tuple[list[str], np.ndarray]:
+    """Return the paths of PART/CLASS/*.jpg and their classes."""
+    files = sorted((folder / part).glob("*/*.jpg"))
+    return [str(file) for file in files], np.array([file.parent.name for file in files])
+
+
 # --- command line ------------------------------------------------------------------------------
 
 
@@ -991,6 +1055,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_train(commands)
     add_export(commands)
     add_probe(commands)
+    add_card(commands)
     return parser
 
 
@@ -1023,6 +1088,7 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--jitter", type=float, default=0.25, help="of brightness and contrast")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="at most")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: a GPU")
     parser.add_argument("--save-minutes", type=float, default=3.0)
     parser.add_argument("--anneal-seconds", type=float, default=240.0)
     parser.set_defaults(command=train)
@@ -1045,6 +1111,19 @@ def add_probe(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--photographs", type=Path, help="folder of PART/CLASS/*.jpg")
     parser.add_argument("--threads", type=int, default=1)
     parser.set_defaults(command=probe)
+
+
+def add_card(commands: argparse._SubParsersAction) -> None:
+    """Add the command `card`."""
+    parser = commands.add_parser("card", help="write the card folder of an exported student; needs skltransfer")
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True, help="folder to write, named as the model")
+    parser.add_argument("--arrays", type=Path, help="folder of train.npz and test.npz")
+    parser.add_argument("--photographs", type=Path, help="folder of PART/CLASS/*.jpg")
+    parser.add_argument("--views", type=int, help="that it was trained on, in all")
+    for text in ("description", "licence", "source"):
+        parser.add_argument(f"--{text}", default="")
+    parser.set_defaults(command=card)
 
 
 def main() -> None:
