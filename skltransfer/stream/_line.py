@@ -260,7 +260,7 @@ class _Apart(Line):
             return
         pieces = [piece for item in batch.items for piece in item.pieces]
         session, self._seen = self.session(pieces[0], device), self._seen + 1
-        if not session.batch and (session.best or self._seen == SETTLED):
+        if not session.batch and (session.best or self._seen >= SETTLED):
             self.batch = self.window = session.tune(self.preparer.collate(pieces))
 
 
