@@ -151,7 +151,7 @@ BROKEN = [
     ({"driver": ((0, 0), 0, "no NVIDIA driver (x)")}, r"NVIDIA driver: no NVIDIA driver \(x\). Type: nvidia-smi"),
     (
         {"driver": ((12, 8), 1, "")},
-        r"supports CUDA up to 12.8, this ONNX Runtime is built for CUDA 13. Type: update the NVIDIA driver",
+        r"supports CUDA up to 12.8, this ONNX Runtime is built for CUDA 13. Type: install or update the NVIDIA driver",
     ),
     ({"driver": ((13, 0), 0, "")}, r"GPUs: 0 visible, number 0 asked for. Type: nvidia-smi, to see which there are"),
     (
@@ -160,7 +160,7 @@ BROKEN = [
     ),
     (
         {"missing": "providers_cuda for libcuda.so.1"},
-        r"CUDA libraries: libcuda.so.1: .* Type: update the NVIDIA driver \(CUDA 13 needs 580 or newer\)",
+        r"CUDA libraries: libcuda.so.1: .* Type: install or update the NVIDIA driver \(CUDA 13 needs 580 or newer\)",
     ),
     ({"missing": "cudnn"}, r"cuDNN: .*cudnn.* Type: pip install 'skltransfer\[cuda\]'"),
     ({"missing": "cudnn", "starts": True}, r"cuDNN: .*cudnn.* Type: pip install 'skltransfer\[cuda\]'"),

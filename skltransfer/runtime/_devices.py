@@ -37,7 +37,7 @@ WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime
 
 MEND_WHEELS = "pip uninstall -y {wheels} && pip install 'onnxruntime-gpu>=1.27'"
 MEND_LIBRARIES = "pip install 'skltransfer[cuda]'"
-MEND_DRIVER = "update the NVIDIA driver (CUDA 13 needs 580 or newer)"
+MEND_DRIVER = "install or update the NVIDIA driver (CUDA 13 needs 580 or newer)"
 
 #: A graph of one Identity node on float32 (1,), enough to see whether a provider starts. Written out because this room
 #: does not import onnx; a test rebuilds it with onnx and compares.
