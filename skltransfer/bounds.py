@@ -206,5 +206,5 @@ def knobs(bounds: Bounds, card: Card) -> list[str]:
     if bounds.bus is not None:
         return ["precision='fp16', if the card has tensor cores.", "A smaller model.", again]
     kept = variants.kept(card, "int8")
-    how = f"{kept.measured['speed']} times as fast, measured" if kept else "often 1.4 to 2.2 times as fast"
+    how = f"{kept.measured['speed']} times as fast, measured" if kept else "often 1.4 to 2.4 times as fast"
     return [f"precision='int8': the graph is {how}.", "A smaller model, or more cores.", again]

@@ -79,7 +79,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
     precision : {"auto", "fp32", "fp16", "int8"}, default="auto"
         ``"auto"`` computes as the graph was exported; ``"fp32"`` widens a float16 graph, and keeps a GPU from
         multiplying with fewer bits (TF32). ``"fp16"`` and ``"int8"`` run a variant of the model, which is made at first
-        use and kept, see `variants.make_variant`: ``"int8"`` is about 1.4 to 2.2 times as fast on a CPU that multiplies
+        use and kept, see `variants.make_variant`: ``"int8"`` is about 1.4 to 2.4 times as fast on a CPU that multiplies
         integers (VNNI, AMX), with rows whose cosine to the original's is 0.99 or more, else it is refused; ``"fp16"``
         is half the file, meant for GPUs, and slower on a CPU.
     max_length : int or None, default=None

@@ -307,7 +307,7 @@ def test_part_of_what_is_no_pair_is_refused(tmp_path):
     save("ViT", tmp_path / "source")
     with pytest.raises(ConversionError, match="part='text' is for a pair of encoders; ViTModel is none"):
         convert("transformers", tmp_path / "source", tmp_path / "card", part="text")
-    with pytest.raises(ConversionError, match="part is for kind='transformers'; a model of timm has one encoder"):
+    with pytest.raises(ConversionError, match="part='text' is for kind='transformers', not for kind='timm'"):
         convert("timm", "resnet18", tmp_path / "card", part="text")
 
 

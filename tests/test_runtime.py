@@ -203,9 +203,11 @@ def test_graphs_are_recorded_one_at_a_time_and_each_slot_has_its_own(monkeypatch
     assert {number for _, number in numbers[6:]} == {"2"}
 
 
-def test_graphs_are_recorded_where_the_options_say_so(monkeypatch):
+@pytest.mark.filterwarnings("ignore:Duplicate provider")  # the CPU stands for both
+@pytest.mark.parametrize("others", [[], [("CPUExecutionProvider", {})]], ids=["CUDA", "CUDA behind TensorRT"])
+def test_graphs_are_recorded_where_the_options_say_so(others, monkeypatch):
     assert bound()._bound._numbers is None
-    options = [("CPUExecutionProvider", {"enable_cuda_graph": "1"})]
+    options = [*others, ("CPUExecutionProvider", {"enable_cuda_graph": "1"})]
     monkeypatch.setattr(_sessions, "provider_options", lambda *_, **__: options)
     assert bound()._bound._numbers is not None
 

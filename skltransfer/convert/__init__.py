@@ -114,7 +114,7 @@ def convert(
 def _check(kind: str, given: dict[str, Any]) -> None:
     """Refuse options that are for models of other kinds."""
     if "part" in given and kind != "transformers":
-        raise ConversionError(f"part is for kind='transformers'; a model of {kind} has one encoder.")
+        raise ConversionError(f"part={given['part']!r} is for kind='transformers', not for kind={kind!r}.")
     foreign = given.keys() - {"part"}
     if foreign and kind != "module":
         raise ConversionError(

@@ -175,14 +175,14 @@ def _refused(device: Device) -> str:
         # Without a fallback of its own, which it prints to stdout, it raises.
         session = ort.InferenceSession(IDENTITY_MODEL, providers=provider_options(device), enable_fallback=0)
     except Exception as err:  # noqa: BLE001 - whatever a driver throws means no
-        return in_short(err)
+        return _in_short(err)
     finally:
         ort.set_default_logger_severity(2)
     runs = session.get_providers()[0]
     return "" if runs == wanted else f"it runs a graph on {runs} instead"
 
 
-def in_short(err: Exception) -> str:
+def _in_short(err: Exception) -> str:
     """Give what matters of a message of ONNX Runtime's: the failure CUDA named, or its first line."""
     failure = re.search(r"(CUDA|CUDNN|CUBLAS) failure[^;\n]*", str(err))
     return (failure[0] if failure else str(err).strip().partition("\n")[0][:300]).strip(" .;")

@@ -110,7 +110,8 @@ class Session:
         self._input = self._session.get_inputs()[0].name
         bound = device.kind != "cpu" if bound is None else bound
         self._device = device
-        self._lazy = Bound(ort, self._session, device, graphs=providers[0][1].get("enable_cuda_graph") == "1")
+        graphs = any(options.get("enable_cuda_graph") == "1" for _, options in providers)  # TensorRT falls back to CUDA
+        self._lazy = Bound(ort, self._session, device, graphs=graphs)
         self._bound = self._lazy if bound else None
         self.rows_run = self.width = 0
         self.best: int | None = None
