@@ -2,8 +2,8 @@
 
 Usage: ``python tests/bench/feed.py [--number 4096] [--batch 256] [--size 224] [--rounds 5]``
 
-The graph is not run: a copy of the batch stands for the bus, zeros for the rows. Ours is measured with memory that is used
-again, as on a GPU, and with new memory for every batch; beside it stands the bare copy.
+The graph is not run: a copy of the batch stands for the bus, zeros for the rows. Ours is measured with memory that is
+used again, as on a GPU, and with new memory for every batch; beside it stands the bare copy.
 """
 
 from __future__ import annotations
