@@ -43,7 +43,7 @@ print(frame.round(3).to_string())
 # --------------------------------
 # Half of the images are put in a second time, a tenth smaller. Cross-validation that does not know of it learns copies
 # by heart and finds them again in the test part. Drawings resemble each other more than photographs do, and these have
-# variants (the same hand in six colours); a threshold above the default finds the copies and few others.
+# variants (the same hand in six colors); a threshold above the default finds the copies and few others.
 
 import io
 

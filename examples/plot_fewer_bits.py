@@ -15,11 +15,11 @@ The figure at the end needs matplotlib: ``pip install 'skltransfer[plot]'``.
 # second one fixes the scales of the activations, and on the others the two are compared.
 
 from skltransfer import PretrainedEmbedder
+from skltransfer._engine.quantization import quantize
 from skltransfer.datasets import load_emoji
-from skltransfer.variants import make_variant
 
 images, y = load_emoji(return_X_y=True)
-variant = make_variant("vision-mini", "int8", images)
+variant = quantize("vision-mini", "int8", images)
 print(f"{variant.name}, in {variant.folder}")
 for what, figure in variant.measured.items():
     print(f"  {what}: {figure}")

@@ -88,9 +88,9 @@ shown = np.isin(intents, commonest)
 places = TSNE(perplexity=20, metric="cosine", random_state=0).fit_transform(embedder.transform(texts[shown]))
 
 figure, axes = plt.subplots(figsize=(7, 5), layout="constrained")
-for name, colour in zip(sorted(commonest), plt.get_cmap("tab10").colors, strict=False):
+for name, color in zip(sorted(commonest), plt.get_cmap("tab10").colors, strict=False):
     mine = intents[shown] == name
-    axes.scatter(*places[mine].T, s=14, color=colour, label=name)
+    axes.scatter(*places[mine].T, s=14, color=color, label=name)
 missed = predicted[shown] != intents[shown]
 axes.scatter(*places[missed].T, s=50, facecolors="none", edgecolors="black", linewidths=0.6, label="mistaken")
 axes.set(title="A map of texts", xticks=[], yticks=[])

@@ -4,7 +4,7 @@ Which layer suits the images
 
 A backbone sees edges and texture first and things last. Its last layer is the best embedding for photographs like those
 it was trained on; the less alike the images are, the more an earlier layer may have to offer. Here each layer is scored
-on emoji, in colour and as black outlines.
+on emoji, in color and as black outlines.
 
 The figure at the end needs matplotlib: ``pip install 'skltransfer[plot]'``.
 """
@@ -54,7 +54,7 @@ for domain in ("noto", "mono"):
 # %%
 # A layer can be worth more together with others than alone: the last line has all of them.
 
-print(f"{'layer':12} {'columns':>7}  colour  outlines")
+print(f"{'layer':12} {'columns':>7}  color  outlines")
 for i, name in enumerate(layers):
     print(f"{name:12} {widths[i]:7}  {scores['noto'][i].mean():6.3f}  {scores['mono'][i].mean():8.3f}")
 print(f"{'all':12} {sum(widths):7}  {scores['noto all'].mean():6.3f}  {scores['mono all'].mean():8.3f}")
@@ -66,10 +66,10 @@ print(f"{'all':12} {sum(widths):7}  {scores['noto all'].mean():6.3f}  {scores['m
 import matplotlib.pyplot as plt
 
 figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-for domain, label, colour in (("noto", "in colour", "#1f5fbf"), ("mono", "outlines", "#c2571a")):
+for domain, label, color in (("noto", "in color", "#1f5fbf"), ("mono", "outlines", "#c2571a")):
     mean, std = scores[domain].mean(axis=1), scores[domain].std(axis=1)
-    axes.fill_between(layers, mean - std, mean + std, color=colour, alpha=0.15, linewidth=0)
-    axes.plot(layers, mean, "o-", color=colour, label=label)
+    axes.fill_between(layers, mean - std, mean + std, color=color, alpha=0.15, linewidth=0)
+    axes.plot(layers, mean, "o-", color=color, label=label)
 axes.axhline(1 / 8, color="grey", linestyle="--", linewidth=1, label="guessing")
 axes.set(title="What each layer knows of emoji", ylabel="accuracy", ylim=(0, 1))
 axes.tick_params(axis="x", rotation=45)

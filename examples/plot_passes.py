@@ -22,7 +22,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import Pipeline
 
-from skltransfer import PretrainedEmbedder, runtime
+from skltransfer import PretrainedEmbedder
+from skltransfer._engine import runtime
 from skltransfer.datasets import load_emoji
 
 images, y = load_emoji(return_X_y=True)
@@ -64,7 +65,7 @@ searches = {
 # the rows they have run, and `runtime.clear` lets go of them. What was kept is forgotten between the searches, so that
 # each begins cold.
 
-from skltransfer.cache import memory
+from skltransfer._engine.cache import memory
 
 
 def passes(search, pipe):
@@ -89,8 +90,8 @@ import matplotlib.pyplot as plt
 
 figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
 places = np.arange(len(searches))
-for i, (name, colour) in enumerate(zip(pipelines, ("#c2571a", "#8d8d96", "#1f5fbf"), strict=True)):
-    bars = axes.barh(places + 0.27 * (i - 1), counted[name], 0.25, label=name, color=colour)
+for i, (name, color) in enumerate(zip(pipelines, ("#c2571a", "#8d8d96", "#1f5fbf"), strict=True)):
+    bars = axes.barh(places + 0.27 * (i - 1), counted[name], 0.25, label=name, color=color)
     axes.bar_label(bars, fmt="{:.0f}", padding=3)
 axes.set_yticks(places, searches)
 axes.invert_yaxis()

@@ -91,10 +91,10 @@ for i, number in enumerate(numbers):
 import matplotlib.pyplot as plt
 
 figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-for (name, found), colour in zip(scores.items(), ("#c2571a", "#1f5fbf"), strict=True):
+for (name, found), color in zip(scores.items(), ("#c2571a", "#1f5fbf"), strict=True):
     mean, std = found.mean(axis=1), found.std(axis=1)
-    axes.fill_between(numbers, mean - std, mean + std, color=colour, alpha=0.15, linewidth=0)
-    axes.plot(numbers, mean, "o-", color=colour, label=name)
+    axes.fill_between(numbers, mean - std, mean + std, color=color, alpha=0.15, linewidth=0)
+    axes.plot(numbers, mean, "o-", color=color, label=name)
 most = max(labels.count(label) for label in set(labels)) / len(labels)
 axes.axhline(most, color="grey", linestyle="--", linewidth=1, label="always the commonest class")
 axes.set(title="What a label is worth", xlabel="labels", ylabel="accuracy", xscale="log", xticks=numbers)

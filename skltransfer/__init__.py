@@ -8,9 +8,9 @@ References
 ONNX Runtime is run with its telemetry off, see ``ORT_DISABLE_TELEMETRY`` in the README.
 """
 
+from skltransfer._engine.catalog import list_models, load_card
 from skltransfer._version import __version__
 from skltransfer.cards import Card
-from skltransfer.catalog import list_models, load_card
 from skltransfer.embedder import PretrainedEmbedder
 from skltransfer.selection import compare_backbones, near_duplicate_groups
 

@@ -42,7 +42,7 @@ def load_emoji(domain: str = "noto", *, return_X_y: bool = False) -> Bunch | tup
     Parameters
     ----------
     domain : {"noto", "mono"}, default="noto"
-        Style of the images: ``"noto"`` is Noto Color Emoji, in colour; ``"mono"`` is Noto
+        Style of the images: ``"noto"`` is Noto Color Emoji, in color; ``"mono"`` is Noto
         Emoji, black outlines on white. Choose ``"mono"`` as the target of domain
         adaptation, or for a harder task.
 
@@ -71,7 +71,7 @@ def load_emoji(domain: str = "noto", *, return_X_y: bool = False) -> Bunch | tup
         codepoints : list of str, length 785
             Its code point in hexadecimal: ``chr(int(codepoints[i], 16))`` is the emoji.
         DESCR : str
-            Where the data come from, and under which licences.
+            Where the data come from, and under which licenses.
 
     (images, target) : tuple, if ``return_X_y`` is True
         The `images` and the `target` described above.

@@ -19,11 +19,11 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
-from skltransfer import cache as _cache
-from skltransfer import catalog, runtime, stream, variants
+from skltransfer._engine import cache as _cache
+from skltransfer._engine import catalog, quantization, runtime, stream
+from skltransfer._engine.samples import Samples, unpack
 from skltransfer.cards import LONG_TEXTS, POOLS, PRECISIONS, Card
 from skltransfer.errors import BadSamplesWarning, InputWarning, ModelError, need
-from skltransfer.samples import Samples, unpack
 
 try:  # scikit-learn 1.9, experimental there
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -79,7 +79,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
     precision : {"auto", "fp32", "fp16", "int8"}, default="auto"
         ``"auto"`` computes as the graph was exported; ``"fp32"`` widens a float16 graph, and keeps a GPU from
         multiplying with fewer bits (TF32). ``"fp16"`` and ``"int8"`` run a variant of the model, which is made at first
-        use and kept, see `variants.make_variant`: ``"int8"`` is about 1.4 to 2.4 times as fast on a CPU that multiplies
+        use and kept, see `quantization.quantize`: ``"int8"`` is about 1.4 to 2.4 times as fast on a CPU that multiplies
         integers (VNNI, AMX), with rows whose cosine to the original's is 0.99 or more, else it is refused; ``"fp16"``
         is half the file, meant for GPUs, and slower on a CPU.
     max_length : int or None, default=None
@@ -129,7 +129,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
 
     See Also
     --------
-    load_card : What a model is: licence, input, layers, figures.
+    load_card : What a model is: license, input, layers, figures.
     sklearn.frozen.FrozenEstimator : Wraps an estimator that must not be fitted again; this one is cheap to fit again.
 
     Notes
@@ -310,7 +310,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
     def _plan(self) -> tuple[stream.Plan, int | None]:
         """Turn the parameters into what is run."""
         device = runtime.resolve(self.device)
-        card = variants.find(catalog.load_card(self.model), self.precision, device)
+        card = quantization.find(catalog.load_card(self.model), self.precision, device)
         return catalog.plan(
             card,
             device,
@@ -371,7 +371,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
             known=wide,
             skip_bad=self.on_error == "nan",
             progress=progress,
-            leave=output if stays else None,
+            output=output if stays else None,
         )
         if embedded.failures:
             warnings.warn(BadSamplesWarning(embedded.failures), stacklevel=_frames_below_the_user())

@@ -34,6 +34,8 @@ The room imports nothing of the package. A message says what came, what was expe
 from __future__ import annotations
 
 import importlib
+import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -203,6 +205,26 @@ class CacheWarning(SklTransferWarning):
 
 class InputWarning(SklTransferWarning):
     """The input was understood in a way the user should know of."""
+
+
+#: Packages whose frames are not the user's: those that call us, and our own.
+NOT_THE_USER = ("skltransfer", "sklearn", "joblib", "importlib")
+
+
+def warn(message: str | Warning, category: type[Warning] = UserWarning) -> None:
+    """Issue a warning that points at the user's line: the nearest one outside `NOT_THE_USER`.
+
+    Parameters
+    ----------
+    message : str or Warning
+        What to say; a Warning brings its own category.
+    category : type of Warning
+        One of this module, or FutureWarning for a name that goes away.
+    """
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in NOT_THE_USER:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
 
 
 def need(module: str, *, extra: str) -> ModuleType:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from skltransfer import images
+from skltransfer._engine.modalities import image as images
 from skltransfer.cards import ImageSpec
 from skltransfer.errors import need
 
@@ -28,7 +28,7 @@ MOST_THUMBNAILS, APART = 60, 0.055
 #: Classes that a legend can name.
 MOST_NAMED = 12
 INK, PALE, GRID = "#2b2b33", "#8d8d96", "#e9e9ee"
-#: A colour and a marker per curve: they can be told apart without colours, too.
+#: A color and a marker per curve: they can be told apart without colors, too.
 LINES = (("#1f5fbf", "o"), ("#c2571a", "s"), ("#4d8f3c", "^"), ("#7a4fa3", "D"))
 STYLE = {
     "font.size": 9.5,
@@ -155,12 +155,12 @@ def score_against_cost(frame: Any, path: str | os.PathLike[str] | BinaryIO) -> N
     with style.context(["default", STYLE]):
         figure = need("matplotlib.figure", extra="plot").Figure(figsize=(7.2, 4.6), dpi=DPI, layout="constrained")
         axes = figure.subplots()
-        (colour, marker), (other, _) = LINES[:2]
+        (color, marker), (other, _) = LINES[:2]
         time, score = frame["ms_per_sample"].to_numpy(), frame["score"].to_numpy()
         best = unbeaten(time, score)
-        axes.plot(time[best], score[best], color=colour, linewidth=1, alpha=0.5, zorder=1)
+        axes.plot(time[best], score[best], color=color, linewidth=1, alpha=0.5, zorder=1)
         axes.errorbar(
-            time, score, frame["score_std"], fmt=marker, color=colour, elinewidth=1, label="probe, mean and std"
+            time, score, frame["score_std"], fmt=marker, color=color, elinewidth=1, label="probe, mean and std"
         )
         axes.scatter(time, frame["knn"], marker="x", color=other, s=26, label="nearest neighbours, leave-one-out")
         for name, x, y in zip(frame.index, time, score, strict=True):
@@ -215,13 +215,13 @@ def _draw_curves(axes: Any, result: Comparison) -> None:
     """Draw a line and its band per curve, each named at its end."""
     x = np.asarray(result.labels)
     heights = push_apart([100 * curve.mean[-1] for curve in result.curves], 10.0)
-    for curve, height, (colour, marker) in zip(result.curves, heights, LINES, strict=False):
+    for curve, height, (color, marker) in zip(result.curves, heights, LINES, strict=False):
         mean, std = 100 * np.asarray(curve.mean), 100 * np.asarray(curve.std)
-        axes.fill_between(x, mean - std, mean + std, color=colour, alpha=0.14, linewidth=0)
-        axes.plot(x, mean, color=colour, marker=marker, markersize=5, linewidth=2)
+        axes.fill_between(x, mean - std, mean + std, color=color, alpha=0.14, linewidth=0)
+        axes.plot(x, mean, color=color, marker=marker, markersize=5, linewidth=2)
         axes.annotate(
             f"{curve.name}\n{mean[-1]:.0f} %", (x[-1], height), (9, 0), textcoords="offset points", va="center",
-            color=colour, fontweight="bold", annotation_clip=False,
+            color=color, fontweight="bold", annotation_clip=False,
         )  # fmt: skip
     _finish_curves(axes, x, 100 * float(np.bincount(result.data.y).max()) / len(result.data.y))
 
@@ -251,13 +251,13 @@ def _finish_curves(axes: Any, x: npt.NDArray[Any], chance: float) -> None:
 
 
 def _draw_map(axes: Any, result: Comparison, places: Points) -> None:
-    """Draw a dot per image, coloured by class, and some of the images themselves."""
-    colours = class_colours(len(result.data.names))
+    """Draw a dot per image, colored by class, and some of the images themselves."""
+    colors = class_colors(len(result.data.names))
     for label, name in enumerate(result.data.names):
         members = places[result.data.y == label]
-        axes.scatter(*members.T, s=16, color=colours[label], alpha=0.75, linewidths=0, label=name)
+        axes.scatter(*members.T, s=16, color=colors[label], alpha=0.75, linewidths=0, label=name)
     for index in spread(places, MOST_THUMBNAILS, APART):
-        _add_thumbnail(axes, result.data.samples[index], places[index], colours[result.data.y[index]])
+        _add_thumbnail(axes, result.data.samples[index], places[index], colors[result.data.y[index]])
     axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), xticks=[], yticks=[])
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.set_title(f"{len(places)} images as {result.model} sees them (t-SNE)")
@@ -268,17 +268,17 @@ def _draw_map(axes: Any, result: Comparison, places: Points) -> None:
         )  # fmt: skip
 
 
-def _add_thumbnail(axes: Any, sample: Any, place: Points, colour: Any) -> None:
+def _add_thumbnail(axes: Any, sample: Any, place: Points, color: Any) -> None:
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-    spec = ImageSpec((THUMBNAIL, THUMBNAIL), resize_to=THUMBNAIL, fast=True, max_pixels=2**31)
+    spec = ImageSpec((THUMBNAIL, THUMBNAIL), resize_to=THUMBNAIL, draft=True, max_pixels=2**31)
     picture = OffsetImage(images.prepare(images.read(sample), spec), zoom=SHOWN / THUMBNAIL)
-    frame = {"edgecolor": colour, "linewidth": 1.3, "boxstyle": "round,pad=0.1,rounding_size=0.2"}
+    frame = {"edgecolor": color, "linewidth": 1.3, "boxstyle": "round,pad=0.1,rounding_size=0.2"}
     axes.add_artist(AnnotationBbox(picture, tuple(place), pad=0.1, bboxprops=frame))
 
 
-def class_colours(count: int) -> list[Any]:
-    """Give as many colours: those made to be told apart where there are enough, else a walk along the rainbow."""
+def class_colors(count: int) -> list[Any]:
+    """Give as many colors: those made to be told apart where there are enough, else a walk along the rainbow."""
     colormaps = need("matplotlib", extra="plot").colormaps
     for size, name in ((10, "tab10"), (20, "tab20")):
         if count <= size:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skltransfer import catalog, runtime
+from skltransfer._engine import catalog, runtime
 from skltransfer.cards import Card
 from skltransfer.embedder import PretrainedEmbedder
 from skltransfer.errors import need

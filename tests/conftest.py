@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from skltransfer import cache, catalog, registry, runtime, trial
+from skltransfer._engine import cache, catalog, inspection, registry, runtime
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,7 +36,7 @@ def clean_process():
     cache.memory.clear()
     catalog._find_in_state.cache_clear()
     registry.find.cache_clear()
-    trial._examine.cache_clear()
+    inspection._inspect.cache_clear()
     while cache._open._disks:
         _, disk = cache._open._disks.popitem()
         if disk._db is not None:

@@ -16,7 +16,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from skltransfer import hub, load_card
+from skltransfer import load_card
+from skltransfer._engine import hub
 from skltransfer.cards import Card, ModelFile, card_path
 
 SIDE = 8

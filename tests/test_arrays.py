@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skltransfer import arrays
+from skltransfer._engine.modalities import array as arrays
 from skltransfer.cards import ArraySpec
 
 ROW = np.array([1.5, -2, 3e4, 0], np.float32)

@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from skltransfer import cache
-from skltransfer.cache import DiskCache, MemoryCache, _disk, _memory, _open
+from skltransfer._engine import cache
+from skltransfer._engine.cache import DiskCache, MemoryCache, _disk, _memory, _open
 from skltransfer.errors import CacheWarning
 
 ROW = np.arange(5, dtype=np.float32)
@@ -275,7 +275,7 @@ def test_disk_is_bounded_and_drops_the_oldest(tmp_path, open_disk):
 WRITER = """
 import pathlib, sys, warnings, numpy as np
 warnings.simplefilter("error")
-from skltransfer.cache import DiskCache
+from skltransfer._engine.cache import DiskCache
 print("ready", flush=True); sys.stdin.readline()
 folder, number = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 disk = DiskCache(folder)

@@ -16,8 +16,9 @@ import warnings
 import numpy as np
 import pytest
 
-from skltransfer import PretrainedEmbedder, cache, runtime
-from skltransfer.cache import DiskCache, _disk
+from skltransfer import PretrainedEmbedder
+from skltransfer._engine import cache, runtime
+from skltransfer._engine.cache import DiskCache, _disk
 from skltransfer.errors import CacheWarning
 from tests.graphs import expected, pictures, save_images
 

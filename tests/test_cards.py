@@ -58,12 +58,12 @@ def test_lengths_that_a_card_leaves_open_are_none():
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("schema", 99, r"schema 99 cannot be read; this version reads up to 1"),
+        ("schema", 99, r"schema 99 cannot be read; this version reads up to 2"),
         ("schema", [1], r"schema \[1\] cannot be read"),
         ("name", 3, r"'name' is 3, not a str"),
         ("modality", "sound", r"modality is 'sound', not one of image, array"),
         ("modality", ["image"], r"'modality' is \['image'\], not a str"),
-        ("licens", "MIT", r"unknown key 'licens' Did you mean 'licence'"),
+        ("licens", "MIT", r"unknown key 'licens' Did you mean 'license'"),
         ("pool", "avg", r"pool is 'avg', not one of auto, mean, max, cls, last, gem, flatten"),
         ("files", {}, r"files has no 'model'"),
         ("files", ["tiny.onnx"], r"'files' is \['tiny.onnx'\], not a dict"),
@@ -88,7 +88,7 @@ def test_lengths_that_a_card_leaves_open_are_none():
         ("input.resize_to", 100, r"input.resize_to is 100, smaller than the crop \(224, 224\)"),
         ("input.resize_to", "256", r"input.resize_to is '256', not a int"),
         ("input.interpolation", "cubic", r"input.interpolation is 'cubic', not one of nearest, box"),
-        ("input.colour", "GBR", r"input.colour is 'GBR', not one of RGB, BGR"),
+        ("input.color", "GBR", r"input.color is 'GBR', not one of RGB, BGR"),
         ("input.layout", "CHW", r"input.layout is 'CHW', not one of NCHW, NHWC"),
         ("input.range", 256, r"input.range is 256, not 1 or 255"),
         ("input.mean", [1, 2], r"input.mean is \(1, 2\), not three finite numbers"),
@@ -96,7 +96,7 @@ def test_lengths_that_a_card_leaves_open_are_none():
         ("input.mean", [1, 2, float("nan")], r"input.mean is \(1, 2, nan\), not three finite numbers"),
         ("input.std", [1, 1, 0], r"input.std is \(1, 1, 0\): zero cannot divide"),
         ("input.std", ["a", 1, 1], r"input.std is \('a', 1, 1\), not three finite numbers"),
-        ("input.fast", "no", r"input.fast is 'no', not a bool"),
+        ("input.draft", "no", r"input.draft is 'no', not a bool"),
     ],
 )
 def test_wrong_card_is_refused_by_the_name_and_the_value_of_what_is_wrong(path, value, message):
@@ -216,7 +216,7 @@ def test_file_that_is_no_card_is_refused_with_its_path(tmp_path, text, message):
 
 
 def test_every_embedded_card_can_be_read_and_is_pinned():
-    assert all(cards.find(name).pinned and cards.find(name).licence for name in cards.names())
+    assert all(cards.find(name).pinned and cards.find(name).license for name in cards.names())
 
 
 # ---------------------------------------------------------------------------------------------------------------------

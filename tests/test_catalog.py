@@ -7,7 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from skltransfer import catalog, graph, hub, list_models, load_card, runtime, trial
+from skltransfer import list_models, load_card
+from skltransfer._engine import catalog, graph, hub, inspection, runtime
 from skltransfer.cards import ArraySpec, ImageSpec, ModelFile, card_path
 from skltransfer.errors import (
     CardError,
@@ -26,13 +27,13 @@ CPU = runtime.Device()
 @pytest.fixture
 def no_child(monkeypatch):
     """Fail if a child process is started."""
-    monkeypatch.setattr(trial, "_facts_from_child", lambda *_: pytest.fail("a child was started"))
+    monkeypatch.setattr(inspection, "_facts_from_child", lambda *_: pytest.fail("a child was started"))
 
 
 @pytest.fixture
 def in_process(monkeypatch):
     """Read unpinned graphs here: a child takes seconds, and is not what the test is about."""
-    monkeypatch.setattr(trial, "_facts_from_child", trial._facts)
+    monkeypatch.setattr(inspection, "_facts_from_child", inspection._facts)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -61,8 +62,8 @@ def test_preset_sets_range_mean_and_std(tmp_path, in_process, preset):
 
 
 def test_what_is_given_beside_a_preset_wins(tmp_path, in_process):
-    card = load_card(graphs.save(graphs.conv(), tmp_path, pin=False), preset="imagenet", std=[1, 1, 1], colour="BGR")
-    assert (card.input.std, card.input.colour, card.input.range) == ((1, 1, 1), "BGR", 1.0)
+    card = load_card(graphs.save(graphs.conv(), tmp_path, pin=False), preset="imagenet", std=[1, 1, 1], color="BGR")
+    assert (card.input.std, card.input.color, card.input.range) == ((1, 1, 1), "BGR", 1.0)
 
 
 @pytest.mark.parametrize(
@@ -98,13 +99,13 @@ def test_card_gives_itself_back(tmp_path, no_child):
 
 def test_changes_to_a_card_change_its_fields_and_its_input(tmp_path, no_child):
     path = graphs.save(graphs.conv(), tmp_path)
-    card = load_card(path, layer="embedding", pool="max", licence="MIT", colour="BGR")
-    assert (card.layer, card.pool, card.licence, card.input.colour) == ("embedding", "max", "MIT", "BGR")
+    card = load_card(path, layer="embedding", pool="max", license="MIT", color="BGR")
+    assert (card.layer, card.pool, card.license, card.input.color) == ("embedding", "max", "MIT", "BGR")
     assert load_card(path).layer == "logits"
 
 
 def test_whole_input_may_be_given(tmp_path, no_child):
-    spec = ImageSpec((SIDE, SIDE), "squash", colour="BGR")
+    spec = ImageSpec((SIDE, SIDE), "squash", color="BGR")
     assert load_card(graphs.save(graphs.conv(), tmp_path), input=spec).input == spec
 
 
@@ -116,7 +117,7 @@ def test_modality_may_be_given(tmp_path, in_process):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"colours": "BGR"}, r"Neither a card nor 'image' input has 'colours'; an input has colour"),
+        ({"colors": "BGR"}, r"Neither a card nor 'image' input has 'colors'; an input has color"),
         ({"preset": "imagnet"}, r"has 'imagnet'.*presets are imagenet, inception, clip, raw"),
         ({"size": 224}, r"input of 'tiny' cannot be used: input.size is 224, not a list"),
         ({"std": (1, 0, 1)}, r"input.std is \(1, 0, 1\): zero cannot divide"),
@@ -230,7 +231,7 @@ def test_plan_of_a_damaged_model_is_refused(tmp_path, no_child):
 def test_unpinned_graph_is_opened_by_a_child_once_and_says_the_same(tmp_path, monkeypatch):
     path = graphs.save(graphs.conv(), tmp_path, pin=False)
     card = load_card(path, preset="raw", resize="squash")
-    monkeypatch.setattr(trial.subprocess, "run", lambda *_, **__: pytest.fail("a second child"))
+    monkeypatch.setattr(inspection.subprocess, "run", lambda *_, **__: pytest.fail("a second child"))
     assert load_card(path, preset="raw", resize="squash") == card
     assert card == dataclasses.replace(graphs.card(path), files=card.files)
     assert not card.pinned
@@ -240,7 +241,7 @@ def test_child_reads_the_weights_the_card_lists_and_ignores_the_warnings_of_the_
     monkeypatch.setenv("PYTHONWARNINGS", "error")
     (tmp_path / "w.bin").write_bytes(graphs.CANARY.tobytes())
     path = graphs.save(graphs.external(graphs.outside("w.bin")), tmp_path, pin=False)
-    assert trial._facts_from_child(path, ["w.bin"]).layers == {"rows": (2,)}
+    assert inspection._facts_from_child(path, ["w.bin"]).layers == {"rows": (2,)}
 
 
 def test_what_a_child_refuses_is_refused_with_its_words(tmp_path):
@@ -254,13 +255,13 @@ def test_what_a_child_refuses_is_refused_with_its_words(tmp_path):
 @pytest.fixture
 def as_child(monkeypatch):
     """Do here what a child does, without its limits, which would outlast the test."""
-    monkeypatch.setattr(trial, "_limit_memory", lambda limit: None)
-    return lambda path: trial._child(2**34, path, [])
+    monkeypatch.setattr(inspection, "_limit_memory", lambda limit: None)
+    return lambda path: inspection._child(2**34, path, [])
 
 
 def test_child_answers_with_the_facts(tmp_path, as_child):
     answer = as_child(graphs.save(graphs.statistics(), tmp_path, pin=False))
-    assert graph.Facts.from_json(json.loads(json.dumps(answer))) == graph.read(graphs.statistics())
+    assert graph.GraphInfo.from_json(json.loads(json.dumps(answer))) == graph.read(graphs.statistics())
 
 
 def test_child_puts_up_with_a_graph_that_fails_on_zeros(tmp_path, as_child):
@@ -291,7 +292,7 @@ def test_child_answers_with_the_error(tmp_path, as_child, content, error, messag
 
 def test_graph_that_does_not_end_is_refused_in_time(tmp_path, monkeypatch):
     path, start = graphs.save(graphs.endless(), tmp_path, pin=False), time.monotonic()
-    monkeypatch.setattr(trial, "CHILD_SECONDS", 3)
+    monkeypatch.setattr(inspection, "CHILD_SECONDS", 3)
     with pytest.raises(UnsafeModelError, match=r"'tiny.onnx' was not open after 3 s in a child process; refused"):
         load_card(path)
     assert time.monotonic() - start < 5
@@ -299,7 +300,7 @@ def test_graph_that_does_not_end_is_refused_in_time(tmp_path, monkeypatch):
 
 def test_graph_that_fills_the_memory_is_refused(tmp_path, monkeypatch):
     path = graphs.save(graphs.hungry(), tmp_path, pin=False)
-    monkeypatch.setattr(trial, "CHILD_BYTES", 8 * 2**30)
+    monkeypatch.setattr(inspection, "CHILD_BYTES", 8 * 2**30)
     with pytest.raises(UnsafeModelError, match=r"'tiny.onnx' takes more memory than the 8,589,934,592 bytes"):
         load_card(path)
 
@@ -316,7 +317,7 @@ def test_graph_that_fills_the_memory_is_refused(tmp_path, monkeypatch):
 def test_child_that_dies_without_an_answer_is_a_refusal(tmp_path, monkeypatch, does, status, words):
     (tmp_path / "python").write_text(f"#!/bin/sh\n{does}\n")
     (tmp_path / "python").chmod(0o700)
-    monkeypatch.setattr(trial.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(inspection.sys, "executable", str(tmp_path / "python"))
     path = graphs.save(graphs.doubled(), tmp_path, pin=False)
     with pytest.raises(UnsafeModelError, match=rf"exit status {status}\); refused. Its last words: '{words}"):
         load_card(path)
@@ -328,14 +329,14 @@ def test_child_that_dies_without_an_answer_is_a_refusal(tmp_path, monkeypatch, d
 
 def test_written_card_pins_and_is_found_again(tmp_path, in_process):
     path = graphs.save(graphs.conv(), tmp_path, pin=False)
-    written = catalog.write_card(load_card(path, preset="raw", licence="MIT"))
+    written = catalog.write_card(load_card(path, preset="raw", license="MIT"))
     card = load_card(path)
-    assert (written, card.pinned, card.licence) == (card_path(path), True, "MIT")
+    assert (written, card.pinned, card.license) == (card_path(path), True, "MIT")
     assert card.files == {"model": ModelFile("tiny.onnx", hub.sha256(path), path.stat().st_size)}
 
 
 def test_golden_rows_are_those_of_the_probe_pictures(tmp_path, in_process):
-    from skltransfer.images import probe
+    from skltransfer._engine.modalities.image import probe
 
     path = graphs.save(graphs.channel_means(), tmp_path, pin=False)
     golden = json.loads(catalog.write_card(load_card(path, preset="raw")).read_text())["golden"]

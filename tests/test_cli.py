@@ -16,7 +16,8 @@ import onnx
 import pytest
 from PIL import Image
 
-from skltransfer import catalog, cli, demo, load_card, registry, runtime
+from skltransfer import cli, load_card
+from skltransfer._engine import catalog, demo, registry, runtime
 from skltransfer.cards import Card, ImageSpec, card_path
 from skltransfer.errors import DeviceError, SklTransferError
 from tests import graphs, text_graphs
@@ -26,7 +27,7 @@ SAID = {
     "--range=1": ("range", 1.0),
     "--mean=0.1,0.2,0.3": ("mean", (0.1, 0.2, 0.3)),
     "--std=1,2,4": ("std", (1.0, 2.0, 4.0)),
-    "--colour=BGR": ("colour", "BGR"),
+    "--color=BGR": ("color", "BGR"),
     "--size=6,4": ("size", (6, 4)),
     "--resize=shorter": ("resize", "shorter"),
     "--resize-to=10": ("resize_to", 10),
@@ -34,7 +35,7 @@ SAID = {
     "--layer=map": ("layer", "map"),
     "--pool=max": ("pool", "max"),
     "--name=oven": ("name", "oven"),
-    "--licence=MIT": ("licence", "MIT"),
+    "--license=MIT": ("license", "MIT"),
     "--source=the oven": ("source", "the oven"),
     "--description=x y": ("description", "x y"),
 }
@@ -243,7 +244,7 @@ def test_models_list_shows_embedded_models_and_fetches_none(model, monkeypatch, 
     assert cli.main(["models", "list"]) == 0
     header, _, row, *there = lines(capsys)
     assert any(line.split() == ["resnet50", "image", "2048", "Apache-2.0", "of", "the", "hub"] for line in there)
-    assert header.split() == ["name", "samples", "columns", "licence", "size"]
+    assert header.split() == ["name", "samples", "columns", "license", "size"]
     assert row.split() == ["tiny", "image", "4", "not", "stated", "0.0", "MB"]
 
 
@@ -262,7 +263,7 @@ def test_models_show_says_of_a_name_what_is_known_before_it_is_fetched(tmp_path,
 def test_every_name_of_the_hub_can_be_shown(name, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SKLTRANSFER_MODELS", str(tmp_path))
     assert cli.main(["models", "show", name]) == 0
-    assert registry.table()[name]["card"]["licence"] in capsys.readouterr().out
+    assert registry.table()[name]["card"]["license"] in capsys.readouterr().out
 
 
 def test_models_show_prints_the_card(model, capsys):
@@ -270,7 +271,7 @@ def test_models_show_prints_the_card(model, capsys):
     card.write_text(json.dumps(json.loads(card.read_text()) | {"measured": {"a": {"b": 0.5}}}))
     assert cli.main(["models", "show", str(model.with_name("free.onnx"))]) == 0
     facts = dict(re.split(r"  +", line, maxsplit=1) for line in lines(capsys))
-    assert (facts["licence"], facts["source"], facts["measured.a.b"]) == ("MIT", "the oven", "0.5")
+    assert (facts["license"], facts["source"], facts["measured.a.b"]) == ("MIT", "the oven", "0.5")
     assert facts["input.mean"] == "0.1, 0.2, 0.3"
     assert hashlib.sha256(model.with_name("free.onnx").read_bytes()).hexdigest() in facts["files.free.onnx"]
 
@@ -301,10 +302,10 @@ def test_models_card_needs_to_know_how_pixels_were_scaled(tmp_path, capsys):
 def test_models_card_is_written_again_for_a_file_that_changed(model):
     old = load_card(model)
     model.write_bytes(graphs.channel_means().SerializeToString())
-    assert cli.main(["models", "card", str(model), "--layer", "embedding", "--licence", "MIT"]) == 0
+    assert cli.main(["models", "card", str(model), "--layer", "embedding", "--license", "MIT"]) == 0
     new = load_card(model)
     assert new.files["model"].sha256 != old.files["model"].sha256
-    assert (new.input, new.licence) == (old.input, "MIT")
+    assert (new.input, new.license) == (old.input, "MIT")
 
 
 def test_models_card_lists_external_files(tmp_path):
@@ -363,7 +364,7 @@ def test_models_variant_makes_one_and_show_lists_it(kind, photos, tmp_path, caps
     assert cli.main(["models", "variant", path, "int8", *given[kind]]) == 0
     assert "times the speed on a CPU, on " in lines(capsys)[1]
     assert cli.main(["models", "show", path]) == 0
-    assert re.search(r"variants.int8 +cosine (0\.99\d+|1\.0) \(least ", capsys.readouterr().out)
+    assert re.search(r"quantization.int8 +cosine (0\.99\d+|1\.0) \(least ", capsys.readouterr().out)
 
 
 def test_models_variant_takes_lines_of_text(tmp_path, capsys):

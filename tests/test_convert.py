@@ -250,5 +250,5 @@ def test_minilm_agrees_on_a_thousand_real_texts(minilm, minilm_source, shared):
 @needs_minilm
 def test_minilm_keeps_its_licence_and_length(minilm):
     card = load_card(minilm)
-    assert (card.licence, card.input.max_length, card.input.pad) == ("apache-2.0", 256, 0)
+    assert (card.license, card.input.max_length, card.input.pad) == ("apache-2.0", 256, 0)
     assert card.layers()["hidden_6"] == (None, 384)

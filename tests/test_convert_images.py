@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skltransfer import PretrainedEmbedder, load_card, made
+from skltransfer import PretrainedEmbedder, load_card
+from skltransfer._engine import synthetic
 from skltransfer.convert import TOLERANCE, convert
 from skltransfer.convert._images import IMAGES
 from skltransfer.errors import ConversionError
@@ -25,7 +26,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 torchvision_beside_any_torch()
 
 #: Other images than those the conversion itself compares.
-PHOTOS = made.images(((320, 241), (77, 200), (500, 499)))
+PHOTOS = synthetic.images(((320, 241), (77, 200), (500, 499)))
 
 
 @pytest.fixture(autouse=True)
@@ -352,15 +353,15 @@ def small_net():
     return torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, 2), torch.nn.Hardswish(), torch.nn.Conv2d(8, 16, 3, 2))
 
 
-@pytest.mark.parametrize("colour", ["RGB", "BGR"])
-def test_module_for_images_becomes_a_card(colour, tmp_path):
+@pytest.mark.parametrize("color", ["RGB", "BGR"])
+def test_module_for_images_becomes_a_card(color, tmp_path):
     import torch
 
     net, mean = small_net(), (0.1, 0.2, 0.3)
-    said = {"range": 1.0, "mean": mean, "std": (0.5, 0.6, 0.7), "colour": colour, "resize": "squash"}
+    said = {"range": 1.0, "mean": mean, "std": (0.5, 0.6, 0.7), "color": color, "resize": "squash"}
     folder = convert("module", net, tmp_path / "card", example=torch.zeros(1, 3, 32, 48), **said)
     pixels = np.stack([np.asarray(image.resize((48, 32), Image.Resampling.BILINEAR)) for image in PHOTOS]) / 255
-    numbers = ((pixels if colour == "RGB" else pixels[..., ::-1]) - mean) / (0.5, 0.6, 0.7)
+    numbers = ((pixels if color == "RGB" else pixels[..., ::-1]) - mean) / (0.5, 0.6, 0.7)
     want = inferred(net, torch.from_numpy(numbers.transpose(0, 3, 1, 2).astype(np.float32))[:, None]).mean(axis=(2, 3))
     assert_agree(embed(folder), want)
 

@@ -70,7 +70,7 @@ def test_emoji_as_x_and_y_is_images_and_target():
     np.testing.assert_array_equal(target, emoji.target)
 
 
-def test_emoji_describes_its_licences():
+def test_emoji_describes_its_licenses():
     assert "SIL Open Font License" in load_emoji().DESCR
 
 

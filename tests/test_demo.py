@@ -1,4 +1,4 @@
-"""The demo compares embeddings with raw pixels, on images whose classes are their colours."""
+"""The demo compares embeddings with raw pixels, on images whose classes are their colors."""
 
 import dataclasses
 import sys
@@ -10,11 +10,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
-from skltransfer import PretrainedEmbedder, demo, report
+from skltransfer import PretrainedEmbedder, report
+from skltransfer._engine import demo
 from skltransfer.errors import CardError, FolderError, MissingDependencyError, UnknownModelError
 from tests import graphs
 
-COLOURS = {"blue": (0, 0, 200), "red": (200, 0, 0)}
+COLORS = {"blue": (0, 0, 200), "red": (200, 0, 0)}
 
 
 @pytest.fixture
@@ -24,12 +25,12 @@ def model(tmp_path):
 
 @pytest.fixture
 def photos(tmp_path):
-    """Eight pictures each of two colours, with noise."""
+    """Eight pictures each of two colors, with noise."""
     rng, folder = np.random.default_rng(0), tmp_path / "photos"
-    for name, colour in COLOURS.items():
+    for name, color in COLORS.items():
         (folder / name).mkdir(parents=True)
         for i in range(8):
-            pixels = np.array(colour) + rng.integers(0, 50, (9, 12, 3))
+            pixels = np.array(color) + rng.integers(0, 50, (9, 12, 3))
             Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{i}.png")
     return folder
 
@@ -46,7 +47,7 @@ def result(photos, model):
 def test_a_folder_is_read_in_order_of_class_and_name(photos):
     data = demo.load(photos)
     assert data.names == ("blue", "red")
-    assert data.samples == [str(photos / name / f"{i}.png") for name in COLOURS for i in range(8)]
+    assert data.samples == [str(photos / name / f"{i}.png") for name in COLORS for i in range(8)]
     assert data.y.tolist() == [0] * 8 + [1] * 8
 
 
@@ -106,7 +107,7 @@ def test_a_large_folder_is_sampled_evenly(monkeypatch):
 # Scores
 
 
-def test_colours_are_told_apart(result):
+def test_colors_are_told_apart(result):
     assert result.curves[0].mean[-1] == 1
     assert result.rows.shape == (16, 4)
     assert result.images_per_second > 0
@@ -212,9 +213,9 @@ def test_labels_of_curves_do_not_cover_each_other():
 
 
 @pytest.mark.parametrize("count", [2, 10, 15, 40])
-def test_every_class_has_its_colour(count):
+def test_every_class_has_its_color(count):
     pytest.importorskip("matplotlib")
-    assert len({tuple(colour) for colour in report.class_colours(count)}) == count
+    assert len({tuple(color) for color in report.class_colors(count)}) == count
 
 
 def test_tables_are_lined_up():

@@ -7,9 +7,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from skltransfer import hub, runtime
+from skltransfer._engine import hub, runtime
+from skltransfer._engine.runtime import Device, _devices
 from skltransfer.errors import DeviceError, DeviceWarning
-from skltransfer.runtime import Device, _devices
 from tests import graphs
 
 CPU, CUDA = Device(), Device("cuda")
@@ -69,7 +69,7 @@ def cuda_options(**choices):
 
 
 def test_gpu_multiplies_with_all_bits_only_where_it_must():
-    assert (cuda_options()["use_tf32"], cuda_options(exact=True)["use_tf32"]) == ("1", "0")
+    assert (cuda_options()["use_tf32"], cuda_options(allow_tf32=False)["use_tf32"]) == ("1", "0")
 
 
 def test_options_of_the_gpu_may_be_chosen(monkeypatch):
@@ -250,7 +250,7 @@ def test_what_is_missing_when_libraries_are_loaded_is_not_printed(monkeypatch, c
 
 def test_diagnosis_of_a_machine_where_all_is_well_finds_all_well(facts):
     facts()
-    assert [finding.well for finding in runtime.diagnose()] == [True] * len(_devices.LOOKS)
+    assert [finding.ok for finding in runtime.diagnose()] == [True] * len(_devices.LOOKS)
 
 
 def test_auto_takes_a_gpu_that_works(facts):

@@ -19,7 +19,8 @@ from sklearn.utils import estimator_checks, get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted
 
-from skltransfer import PretrainedEmbedder, cache, catalog, hub, runtime
+from skltransfer import PretrainedEmbedder
+from skltransfer._engine import cache, catalog, hub, runtime
 from tests.graphs import expected, pictures, save_images, save_numbers
 
 PICTURES = pictures(10)

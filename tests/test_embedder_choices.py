@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from sklearn.base import clone
 
-from skltransfer import PretrainedEmbedder, cache, load_card, runtime
+from skltransfer import PretrainedEmbedder, load_card
+from skltransfer._engine import cache, runtime
 from skltransfer.errors import CacheWarning, DeviceError, IntegrityError, LayerError, UnknownModelError
 from tests.graphs import MIX, expected, means, pictures, save_images
 
@@ -97,7 +98,7 @@ def test_unknown_device_is_refused(embedder):
 
 @pytest.mark.parametrize("method", ["fit", "transform"])
 def test_absent_device_is_refused_with_the_reason(embedder, method, monkeypatch):
-    monkeypatch.setattr("skltransfer.runtime._devices.why_not", lambda device: "it is on fire.")
+    monkeypatch.setattr("skltransfer._engine.runtime._devices.why_not", lambda device: "it is on fire.")
     with pytest.raises(DeviceError, match="device='cuda:1' cannot run here: it is on fire"):
         getattr(embedder.set_params(device="cuda:1"), method)(PICTURES)
 
@@ -180,12 +181,16 @@ def test_copies_of_a_sample_are_run_once(embedder, batch_size):
 def test_known_samples_are_not_decoded(embedder, monkeypatch):
     embedder.transform(PICTURES)
 
-    monkeypatch.setattr("skltransfer.images.prepare", lambda *args: pytest.fail("decoded a sample whose row is known"))
+    monkeypatch.setattr(
+        "skltransfer._engine.modalities.image.prepare", lambda *args: pytest.fail("decoded a sample whose row is known")
+    )
     np.testing.assert_allclose(embedder.transform(PICTURES), ROWS, rtol=1e-5)
 
 
 def test_without_cache_nothing_is_fingerprinted(embedder, monkeypatch):
-    monkeypatch.setattr("skltransfer.images.Source.digest", lambda source: pytest.fail("fingerprinted"))
+    monkeypatch.setattr(
+        "skltransfer._engine.modalities.image.Source.digest", lambda source: pytest.fail("fingerprinted")
+    )
     np.testing.assert_allclose(embedder.set_params(cache=None).transform(PICTURES), ROWS, rtol=1e-5)
 
 

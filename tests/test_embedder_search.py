@@ -26,10 +26,12 @@ from sklearn.model_selection import (
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
 
-from skltransfer import PretrainedEmbedder, images, load_card, runtime, stream
+from skltransfer import PretrainedEmbedder, load_card
+from skltransfer._engine import runtime, stream
+from skltransfer._engine.modalities import image as images
+from skltransfer._engine.runtime._sessions import MAX_SESSIONS
 from skltransfer.cards import ImageSpec
 from skltransfer.errors import MissingDependencyError, SampleError
-from skltransfer.runtime._sessions import MAX_SESSIONS
 from tests.graphs import pictures, save_images
 
 callback = pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
@@ -107,7 +109,7 @@ def test_shared_rows_are_those_of_a_run_alone(embedder, layer, pool, normalize):
 
 
 def test_card_that_lists_every_tensor_shares_the_poolings_of_a_layer(pipeline, monkeypatch):
-    monkeypatch.setattr("skltransfer.catalog.MOST_SHARED", 1)
+    monkeypatch.setattr("skltransfer._engine.catalog.MOST_SHARED", 1)
     grid = {"embed__layer": ["map", "logits"], "embed__pool": ["mean", "max"]}
     GridSearchCV(pipeline, grid, cv=3).fit(PICTURES, TARGET)
     assert rows_run() == [40, 40]

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from skltransfer import graph, runtime
+from skltransfer._engine import graph, runtime
 from skltransfer.cards import ArraySpec, ImageSpec
 from skltransfer.errors import CardError, LayerError, ModelError, UnsafeModelError
 from tests import graphs
@@ -30,7 +30,7 @@ def maps(pictures=PICTURES):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Facts
+# GraphInfo
 
 
 def test_facts_of_a_graph_are_its_input_output_and_layers():
@@ -105,7 +105,7 @@ def test_file_is_read_as_a_protobuf_whatever_its_name(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-@pytest.mark.parametrize("colour", ["RGB", "BGR"])
+@pytest.mark.parametrize("color", ["RGB", "BGR"])
 @pytest.mark.parametrize(
     ("range_", "mean", "std"),
     [
@@ -116,10 +116,10 @@ def test_file_is_read_as_a_protobuf_whatever_its_name(tmp_path, suffix):
         (255.0, (127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
     ],
 )
-def test_pixels_reach_the_graph_as_the_card_says(layout, colour, range_, mean, std):
-    spec = ImageSpec((SIDE, SIDE), "squash", colour=colour, range=range_, mean=mean, std=std, layout=layout)
+def test_pixels_reach_the_graph_as_the_card_says(layout, color, range_, mean, std):
+    spec = ImageSpec((SIDE, SIDE), "squash", color=color, range=range_, mean=mean, std=std, layout=layout)
     got = rows(graphs.raw_pixels(layout=layout), PICTURES, ["map"], spec, pool="flatten")
-    pixels = PICTURES[..., ::-1] if colour == "BGR" else PICTURES
+    pixels = PICTURES[..., ::-1] if color == "BGR" else PICTURES
     want = (range_ * pixels.astype(np.float64) / 255 - mean) / std
     want = want.transpose(0, 3, 1, 2) if layout == "NCHW" else want
     np.testing.assert_allclose(got, want.reshape(len(got), -1), rtol=1e-5, atol=1e-5)
@@ -405,7 +405,7 @@ def test_pieces_are_the_graph(make, typed):
 
 
 def test_graph_with_more_weights_than_a_file_may_have_is_refused(monkeypatch):
-    monkeypatch.setattr("skltransfer.graph._write.MOST_BYTES", 4000)
+    monkeypatch.setattr("skltransfer._engine.graph._write.MOST_BYTES", 4000)
     with pytest.raises(ModelError, match="more weights than the 4,000 bytes"):
         b"".join(graph.pieces(graphs.heavy(1)))
 

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from skltransfer import graph, hub
+from skltransfer._engine import graph, hub
 from skltransfer.cards import Card, ModelFile
 from skltransfer.errors import IntegrityError, ModelError, UnknownModelError, UnsafeModelError
 from tests import graphs
@@ -21,7 +21,7 @@ def card(tmp_path):
 def test_pinned_file_that_is_whole_is_handed_on_by_its_absolute_path(card, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path.parent)
     here = dataclasses.replace(card, folder=tmp_path.relative_to(tmp_path.parent))
-    assert hub.fetch(here) == tmp_path / "tiny.onnx"
+    assert hub.verified(here) == tmp_path / "tiny.onnx"
 
 
 def test_every_one_of_a_thousand_flipped_bits_is_noticed(card, tmp_path):
@@ -31,10 +31,10 @@ def test_every_one_of_a_thousand_flipped_bits_is_noticed(card, tmp_path):
         for bit in random.Random(0).choices(range(8 * len(whole)), k=1000):
             os.pwrite(file.fileno(), bytes([whole[bit // 8] ^ 1 << bit % 8]), bit // 8)
             with contextlib.suppress(IntegrityError):
-                unnoticed.append((bit, hub.fetch(card)))
+                unnoticed.append((bit, hub.verified(card)))
             os.pwrite(file.fileno(), whole, 0)
     assert unnoticed == []
-    assert hub.fetch(card)
+    assert hub.verified(card)
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b + b"\0", lambda b: b"", lambda b: b[::-1]])
@@ -42,18 +42,18 @@ def test_file_of_another_length_or_order_is_noticed(card, tmp_path, damage):
     path = tmp_path / "tiny.onnx"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(IntegrityError, match=r"tiny.onnx' has the SHA-256 [0-9a-f]{64}, its card pins [0-9a-f]{64}"):
-        hub.fetch(card)
+        hub.verified(card)
 
 
 def test_change_within_one_tick_of_the_clock_is_noticed(card, tmp_path, monkeypatch):
     path = tmp_path / "tiny.onnx"
-    hub.fetch(card)
+    hub.verified(card)
     status = path.stat()
     with path.open("r+b") as file:
         file.write(b"\xff")
     monkeypatch.setattr(type(path), "stat", lambda self, **_: status)  # inode, length and change time as before
     with pytest.raises(IntegrityError, match=r"has the SHA-256"):
-        hub.fetch(card)
+        hub.verified(card)
 
 
 def test_settled_file_is_hashed_once(card, tmp_path, monkeypatch):
@@ -66,12 +66,12 @@ def test_settled_file_is_hashed_once(card, tmp_path, monkeypatch):
 def test_file_that_is_missing_is_named(card, tmp_path):
     os.unlink(tmp_path / "tiny.onnx")
     with pytest.raises(UnknownModelError, match=r"'tiny' has no file 'tiny.onnx' in '.*'; copy it there"):
-        hub.fetch(card)
+        hub.verified(card)
 
 
 def test_card_without_a_folder_is_refused():
     with pytest.raises(UnknownModelError, match=r"card of 'm' does not say in which folder its files lie"):
-        hub.fetch(Card("m", "image", {"model": ModelFile("m.onnx")}))
+        hub.verified(Card("m", "image", {"model": ModelFile("m.onnx")}))
 
 
 def test_damaged_external_data_are_noticed(tmp_path):
@@ -79,7 +79,7 @@ def test_damaged_external_data_are_noticed(tmp_path):
     card = graphs.card(graphs.save(graphs.external(graphs.outside("w.bin")), tmp_path, pin=False), "w.bin")
     (tmp_path / "w.bin").write_bytes(b"\1" * 8)
     with pytest.raises(IntegrityError, match=r"w.bin' has the SHA-256"):
-        hub.fetch(card)
+        hub.verified(card)
 
 
 def test_graph_reached_through_a_link_takes_its_weights_from_the_folder_of_its_card(tmp_path):
@@ -90,7 +90,7 @@ def test_graph_reached_through_a_link_takes_its_weights_from_the_folder_of_its_c
     graphs.save(graphs.external(graphs.outside("w.bin")), store, pin=False)
     (folder / "tiny.onnx").symlink_to(store / "tiny.onnx")
     card = graphs.card(folder / "tiny.onnx", "w.bin")
-    weights = graph.load(hub.fetch(card), card.manifest).graph.initializer[0]
+    weights = graph.load(hub.verified(card), card.manifest).graph.initializer[0]
     assert weights.raw_data == graphs.CANARY.tobytes()
 
 
@@ -102,7 +102,7 @@ def test_graph_in_a_folder_below_takes_no_weights_the_card_does_not_pin(tmp_path
     files = {"model": ModelFile("onnx/tiny.onnx"), "w.bin": ModelFile("w.bin")}
     card = Card("tiny", "array", files, folder=tmp_path)
     with pytest.raises(UnsafeModelError, match=r"weights in 'w.bin', which its card does not list"):
-        graph.load(hub.fetch(card), card.manifest)
+        graph.load(hub.verified(card), card.manifest)
 
 
 def test_fingerprint_of_one_file_is_its_sha256(card, tmp_path):

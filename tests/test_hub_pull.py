@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from skltransfer import PretrainedEmbedder, cli, hub, load_card
+from skltransfer import PretrainedEmbedder, cli, load_card
+from skltransfer._engine import hub
 from skltransfer.errors import DownloadError, IntegrityError, ModelWarning, UnknownModelError, UnsafeModelError
 from tests import graphs
 from tests.hub_server import COMMIT, serving
@@ -168,7 +169,7 @@ def test_damaged_file_is_noticed_and_mended_by_refreshing(server, graph):
     path.chmod(0o644)
     path.write_bytes(graph[::-1])
     with pytest.raises(IntegrityError, match="its card pins"):
-        hub.fetch(load_card(str(ADDRESS), preset="raw"))
+        hub.verified(load_card(str(ADDRESS), preset="raw"))
     assert (hub.pull(ADDRESS, refresh=True).folder / "onnx/model.onnx").read_bytes() == graph
     assert stored()
 

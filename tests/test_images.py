@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, PngImagePlugin
 
-from skltransfer import images
+from skltransfer._engine.modalities import image as images
 from skltransfer.cards import ImageSpec
 from skltransfer.errors import InputWarning, Unreadable
 
@@ -201,7 +201,7 @@ def test_extreme_shape_takes_bounded_memory_and_time(width, height, fast):
 
     data = encoded(np.full((height, width, 3), 99, np.uint8))
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
-    got = pixels(data, ImageSpec((224, 224), "shorter", 256, fast=fast))
+    got = pixels(data, ImageSpec((224, 224), "shorter", 256, draft=fast))
     assert (got.shape, set(np.unique(got))) == ((224, 224, 3), {99})
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
     assert time.monotonic() - start < 2
@@ -326,7 +326,7 @@ def _palette() -> Image.Image:
         Image.fromarray(NOISE[..., 0] * 0 + 7),
         Image.new("RGB", (8, 8), (1, 2, 3)),
     ],
-    ids=["LA", "L with a transparent grey", "RGB with a transparent colour"],
+    ids=["LA", "L with a transparent grey", "RGB with a transparent color"],
 )
 def test_every_way_to_be_transparent_is_white(image):
     options = {"L": {"transparency": 7}, "RGB": {"transparency": (1, 2, 3)}}.get(image.mode, {})
@@ -340,7 +340,7 @@ def test_transparent_colour_of_a_palette_is_white():
 
 
 @pytest.mark.parametrize(
-    ("mode", "kind", "colour", "want"),
+    ("mode", "kind", "color", "want"),
     [
         ("L", "PNG", 90, (90, 90, 90)),
         ("1", "PNG", 1, (255, 255, 255)),
@@ -350,14 +350,14 @@ def test_transparent_colour_of_a_palette_is_white():
         ("YCbCr", "JPEG", (90, 128, 128), (90, 90, 90)),
     ],
 )
-def test_colours_of_other_modes_become_rgb(mode, kind, colour, want):
-    got = pixels(encoded(Image.new(mode, (8, 8), colour), kind))
+def test_colors_of_other_modes_become_rgb(mode, kind, color, want):
+    got = pixels(encoded(Image.new(mode, (8, 8), color), kind))
     assert np.abs(got.astype(int) - want).max() <= 2
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF", "PNG"])
 def test_first_frame_of_an_animation_is_taken(kind):
-    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime")]
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "lime")]
     options = {"lossless": True} if kind == "WEBP" else {}
     got = pixels(encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options))
     assert (got == [255, 0, 0]).all()
@@ -393,7 +393,7 @@ def test_photograph_is_turned_upright(fast):
     exif[0x0112] = 6
     stored = np.zeros((16, 32, 3), np.uint8)
     stored[:, :16] = 255  # the left half is white; seen upright, the upper one
-    got = pixels(encoded(stored, "JPEG", exif=exif.tobytes()), ImageSpec((32, 16), "squash", fast=fast))
+    got = pixels(encoded(stored, "JPEG", exif=exif.tobytes()), ImageSpec((32, 16), "squash", draft=fast))
     assert got[:12].min() > 200
     assert got[20:].max() < 50
 
@@ -455,7 +455,7 @@ def smooth(height, width):
 @pytest.mark.parametrize("resize", ["shorter", "squash"])
 def test_fast_decoding_differs_by_little(shape, resize):
     data = encoded(smooth(*shape), "JPEG", quality=95)
-    slow, fast = (ImageSpec((64, 64), resize, 73, fast=fast) for fast in (False, True))
+    slow, fast = (ImageSpec((64, 64), resize, 73, draft=fast) for fast in (False, True))
     assert np.abs(pixels(data, slow).astype(int) - pixels(data, fast)).max() <= 8
 
 

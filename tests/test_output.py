@@ -9,7 +9,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skltransfer import PretrainedEmbedder, catalog, load_card, runtime, stream
+from skltransfer import PretrainedEmbedder, load_card
+from skltransfer._engine import catalog, runtime, stream
 from skltransfer.errors import BadSamplesWarning, MissingDependencyError, SampleError
 from tests import graphs, text_graphs
 
@@ -24,7 +25,7 @@ def embedder(tmp_path):
     return PretrainedEmbedder(graphs.save_images(tmp_path), output="torch", cache=None)
 
 
-@pytest.fixture(params=[stream._line._Together, stream._line._Apart])
+@pytest.fixture(params=[stream._line._Fused, stream._line._Pipelined])
 def form(request, monkeypatch):
     monkeypatch.setitem(stream.LINES, "cpu", request.param)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skltransfer import PretrainedEmbedder, catalog, load_card
+from skltransfer import PretrainedEmbedder, load_card
+from skltransfer._engine import catalog
 from skltransfer.datasets import load_emoji
 
 torch = pytest.importorskip("torch", reason="the recipe needs torch")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from skltransfer import PretrainedEmbedder, catalog, graph, hub, list_models, load_card, registry
+from skltransfer import PretrainedEmbedder, list_models, load_card
+from skltransfer._engine import catalog, graph, hub, registry
 from skltransfer.cards import POOLS, SPECS
 from skltransfer.errors import ModelWarning, UnknownModelError
 from tests import graphs
@@ -20,7 +21,7 @@ def test_every_entry_says_what_a_graph_cannot(name, entry):
     assert hub.Address.parse(entry["address"])
     card = dict(entry["card"])
     preset = catalog.PRESETS[card.pop("preset")] if entry["modality"] == "image" else {}
-    assert card.pop("licence") in ("Apache-2.0", "MIT")
+    assert card.pop("license") in ("Apache-2.0", "MIT")
     assert len(card.pop("description")) > 20
     assert card.pop("pool", "auto") in POOLS
     assert bool(card.pop("layer", None)) != entry.get("classifier", False)
@@ -76,7 +77,7 @@ def test_name_leads_to_the_features_of_a_classifier(server):
     server.repo, server.files = "Xenova/resnet-50", {"onnx/model.onnx": classifier().SerializeToString()}
     with pytest.warns(ModelWarning, match="'main' of Xenova/resnet-50 is commit c0ffee"):
         card = load_card("resnet50")
-    assert (card.name, card.layer, card.licence, card.input.size) == ("resnet50", "features", "Apache-2.0", (224, 224))
+    assert (card.name, card.layer, card.license, card.input.size) == ("resnet50", "features", "Apache-2.0", (224, 224))
     assert card.pinned
     pictures = [np.full((300, 260, 3), value, np.uint8) for value in (0, 255)]
     local = dataclasses.replace(card, name="local")

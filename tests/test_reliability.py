@@ -14,7 +14,8 @@ import pytest
 from joblib import Parallel, delayed
 from PIL import Image
 
-from skltransfer import PretrainedEmbedder, runtime, stream
+from skltransfer import PretrainedEmbedder
+from skltransfer._engine import runtime, stream
 from tests.graphs import expected, heavy, pictures, save, save_images, slow
 
 PICTURES = pictures(40)
@@ -25,7 +26,9 @@ PRELUDE = """
 import multiprocessing, os, resource, signal, sys, threading
 import numpy as np
 from joblib import Parallel, delayed
-from skltransfer import PretrainedEmbedder, images, runtime
+from skltransfer import PretrainedEmbedder
+from skltransfer._engine import runtime
+from skltransfer._engine.modalities import image as images
 MODEL = sys.argv[1]
 PICTURES = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
 
@@ -181,8 +184,8 @@ def test_threads_that_start_cold_on_one_estimator_agree(model, kept, monkeypatch
 
 INTERRUPTED = """
 line = sys.argv[3]
-from skltransfer import stream
-stream.LINES["cpu"] = {"together": stream._line._Together, "apart": stream._line._Apart}[line]
+from skltransfer._engine import stream
+stream.LINES["cpu"] = {"fused": stream._line._Fused, "pipelined": stream._line._Pipelined}[line]
 embedder = PretrainedEmbedder(sys.argv[2], n_jobs=2, batch_size=64, cache=None)
 embedder.transform(PICTURES[:1])
 print("ready", flush=True)
@@ -195,7 +198,7 @@ print(embedder.transform(PICTURES[:1]).shape, flush=True)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to a single process")
-@pytest.mark.parametrize("line", ["together", "apart"])
+@pytest.mark.parametrize("line", ["fused", "pipelined"])
 def test_ctrl_c_gives_control_back_and_leaves_the_estimator_usable(script, tmp_path, line):
     command = script(INTERRUPTED, save_images(tmp_path, slow(), "slow"), line)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from skltransfer import runtime
+from skltransfer._engine import runtime
+from skltransfer._engine.runtime import Device, _bound, _cudart, _devices, _sessions, _staging, _threads
 from skltransfer.errors import DeviceError, ModelError, OutOfMemoryError
-from skltransfer.runtime import Device, _bound, _cudart, _devices, _sessions, _staging, _threads
 from tests import graphs
 
 CPU = Device()
@@ -358,10 +358,10 @@ def test_error_of_a_run_is_not_printed(capfd):
 
 def test_switch_ends_a_run():
     session = runtime.Session(graphs.endless().SerializeToString(), CPU)
-    stop = runtime.stop_switch()
-    threading.Timer(0.2, lambda: setattr(stop, "terminate", True)).start()
+    cancel = runtime.cancel_switch()
+    threading.Timer(0.2, lambda: setattr(cancel, "terminate", True)).start()
     with pytest.raises(Exception, match=r"(?i)terminate"):
-        session.run(NUMBERS, stop)
+        session.run(NUMBERS, cancel)
 
 
 def test_one_session_gives_many_threads_the_right_rows():

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from skltransfer.samples import unpack
+from skltransfer._engine.samples import unpack
 
 PATHS = ["b.jpg", "a.jpg", "c.jpg"]
 INDEX = [7, 3, 9]

@@ -1,4 +1,4 @@
-"""Backbones side by side, and groups of near duplicates, on colours whose embeddings are known."""
+"""Backbones side by side, and groups of near duplicates, on colors whose embeddings are known."""
 
 import sys
 from pathlib import Path
@@ -12,15 +12,16 @@ from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import BayesianRidge
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
-from skltransfer import PretrainedEmbedder, compare_backbones, near_duplicate_groups, report, runtime, selection
+from skltransfer import PretrainedEmbedder, compare_backbones, near_duplicate_groups, report, selection
+from skltransfer._engine import runtime
 from skltransfer.errors import LayerError, MissingDependencyError, SampleError
 from tests.graphs import pictures, save_images
 
 #: Red pictures and blue ones, with noise.
 TARGET = np.array(["blue", "red"])[np.arange(40) % 2]
 PICTURES = [
-    (picture // 8 + np.array([200, 0, 0] if colour == "red" else [0, 0, 200])).astype(np.uint8)
-    for picture, colour in zip(pictures(40), TARGET, strict=True)
+    (picture // 8 + np.array([200, 0, 0] if color == "red" else [0, 0, 200])).astype(np.uint8)
+    for picture, color in zip(pictures(40), TARGET, strict=True)
 ]
 
 

@@ -20,7 +20,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from skltransfer import Card, PretrainedEmbedder, catalog, hub, load_card
+from skltransfer import Card, PretrainedEmbedder, load_card
+from skltransfer._engine import catalog, hub
 from tests.graphs import card
 
 #: Accuracy of a plain probe on two sets of images, as the material's README has it.
@@ -48,7 +49,7 @@ def facts(models: Path, name: str) -> dict:
 def card_of(models: Path, name: str, **changes: object) -> Card:
     """Make a card from what the material says."""
     spec = facts(models, name)["input"]
-    known = {"colour": spec["colour_order"], "mean": tuple(spec["mean"]), "std": tuple(spec["std"]), "range": 255.0}
+    known = {"color": spec["colour_order"], "mean": tuple(spec["mean"]), "std": tuple(spec["std"]), "range": 255.0}
     if spec["resize"].startswith("whole"):
         geometry = {"resize": "squash"}
     else:
@@ -152,7 +153,7 @@ def test_scaling_may_be_written_for_white_as_one(models, photographs):
     assert difference(rows, reference(models, "tiny_darknet_224", photographs)) <= TOLERANCE
 
 
-@pytest.mark.parametrize("change", [{"colour": "RGB"}, {"mean": (0.0, 0.0, 0.0)}, {"interpolation": "nearest"}])
+@pytest.mark.parametrize("change", [{"color": "RGB"}, {"mean": (0.0, 0.0, 0.0)}, {"interpolation": "nearest"}])
 def test_reference_notices_a_wrong_preparation(models, photographs, change):
     rows = PretrainedEmbedder(card_of(models, "squeezenet1_1_224", **change)).transform(photographs)
     assert difference(rows, reference(models, "squeezenet1_1_224", photographs)) > 100 * TOLERANCE

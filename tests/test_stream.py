@@ -9,17 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from skltransfer import catalog, images, load_card, runtime, stream
-from skltransfer.cache import MemoryCache
+from skltransfer import load_card
+from skltransfer._engine import catalog, runtime, stream
+from skltransfer._engine.cache import MemoryCache
+from skltransfer._engine.modalities import image as images
+from skltransfer._engine.stream import _embed, _line
 from skltransfer.cards import ImageSpec
 from skltransfer.errors import ModelError, ModelWarning, ProbeError, SampleError, Unreadable
-from skltransfer.stream import _embed, _line
 from tests import graphs
 from tests.graphs import expected, mates, means, pictures, save, save_images, save_numbers
 
 PICTURES = pictures(100)
 ROWS = expected(PICTURES)
-FORMS = {"together": _line._Together, "apart": _line._Apart}
+FORMS = {"fused": _line._Fused, "pipelined": _line._Pipelined}
 
 
 @pytest.fixture(params=FORMS)
@@ -359,7 +361,7 @@ def test_claims_end_with_an_error(form, plan, replace):
 @pytest.fixture
 def three_devices(monkeypatch):
     """Let the CPU be three devices, that take large batches."""
-    monkeypatch.setitem(stream.LINES, "cpu", _line._Apart)
+    monkeypatch.setitem(stream.LINES, "cpu", _line._Pipelined)
     monkeypatch.setattr(runtime.Device, "each", lambda self: tuple(runtime.Device("cpu", i) for i in range(3)))
     return ["cpu", "cpu:1", "cpu:2"]
 
@@ -376,10 +378,10 @@ def test_devices_run_at_once(three_devices, plan, monkeypatch):
     meeting, real = threading.Barrier(6), runtime.Session.run
     stream.embed(PICTURES[:1], plan, workers=1)  # opened, and probed, by one thread
 
-    def run(session, samples, stop=None, leave=None):
+    def run(session, samples, cancel=None, output=None):
         if len(samples) == 5 and not meeting.broken:
             meeting.wait(timeout=10)
-        return real(session, samples, stop, leave)
+        return real(session, samples, cancel, output)
 
     monkeypatch.setattr(runtime.Session, "run", run)
     stream.embed(PICTURES[:30], plan, workers=6, batch_size=5)
@@ -396,7 +398,7 @@ def test_size_of_a_batch_is_tuned_once_some_were_run(three_devices, plan, monkey
     monkeypatch.setattr(runtime.Session, "tune", tune)
     monkeypatch.setattr(stream.PREPARERS[ImageSpec], "batch", lambda self, form: 4)
     items = [_line.Item(i, picture) for i, picture in enumerate(PICTURES)]
-    with _line._Apart(plan, 2, None) as line:
+    with _line._Pipelined(plan, 2, None) as line:
         for start in (0, 3, *range(4, 28, 4)):
             line.submit(items[start : start + (3 if start == 0 else 4)]).result()
         assert (seen, line.window) == ([], 4)

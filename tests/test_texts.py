@@ -17,7 +17,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
-from skltransfer import PretrainedEmbedder, catalog, load_card, runtime, stream, texts, trial
+from skltransfer import PretrainedEmbedder, load_card
+from skltransfer._engine import catalog, inspection, runtime, stream
+from skltransfer._engine.modalities import text as texts
 from skltransfer.cards import TextSpec
 from skltransfer.errors import (
     BadSamplesWarning,
@@ -463,8 +465,8 @@ def test_order_is_restored(batch_size, cache, embedder):
 
 
 def test_order_is_restored_over_several_windows_of_the_line(embedder, monkeypatch, runs):
-    monkeypatch.setattr("skltransfer.stream._line.WINDOW", 64)
-    monkeypatch.setattr("skltransfer.stream._embed.AHEAD_PART", 5)
+    monkeypatch.setattr("skltransfer._engine.stream._line.WINDOW", 64)
+    monkeypatch.setattr("skltransfer._engine.stream._embed.AHEAD_PART", 5)
     np.testing.assert_allclose(embedder.set_params(cache=None).transform(iter(MIXED)), expected(MIXED), rtol=1e-5)
     assert max(n * length for n, length in runs) <= 1024
 
@@ -482,7 +484,7 @@ def test_padding_is_little_for_similar_texts_come_together(embedder, runs):
 
 
 def test_lengths_on_a_gpu_are_few(embedder, runs, monkeypatch):
-    monkeypatch.setitem(stream.LINES, "cpu", stream._line._Apart)
+    monkeypatch.setitem(stream.LINES, "cpu", stream._line._Pipelined)
     texts_of = [long(n) for n in (1, 3, 9, 14, 15, 20, 30)]
     rows = embedder.set_params(batch_size=1, cache=None).transform(texts_of)
     assert {length for _, length in runs} == {16, 32}
@@ -523,7 +525,7 @@ def test_duplicates_are_run_once(embedder):
 
 def test_progress_counts_every_text(embedder):
     plan, _ = catalog.plan(load_card(embedder.model), runtime.Device())
-    from skltransfer import stream
+    from skltransfer._engine import stream
 
     seen = []
     stream.embed([*MIXED, None], plan, skip_bad=True, progress=seen.append)
@@ -667,7 +669,7 @@ def test_bare_graph_of_several_inputs_is_run_in_a_child_first(tmp_path, monkeypa
     graph = graphs.endless()
     graph.graph.input.append(graphs.helper.make_tensor_value_info("mask", graphs.TensorProto.INT64, ["n", 4]))
     (tmp_path / "endless.onnx").write_bytes(graph.SerializeToString())
-    monkeypatch.setattr(trial, "CHILD_SECONDS", 5)
+    monkeypatch.setattr(inspection, "CHILD_SECONDS", 5)
     with pytest.raises(UnsafeModelError, match=r"'endless\.onnx' was not open after 5 s in a child process"):
         load_card(tmp_path / "endless.onnx")
 

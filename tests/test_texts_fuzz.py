@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skltransfer import PretrainedEmbedder, load_card, texts
+from skltransfer import PretrainedEmbedder, load_card
+from skltransfer._engine.modalities import text as texts
 from skltransfer.cards import TextSpec
 from skltransfer.errors import BadSamplesWarning, SampleError
 from tests import text_graphs

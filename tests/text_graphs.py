@@ -16,7 +16,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from skltransfer import hub, load_card
+from skltransfer import load_card
+from skltransfer._engine import hub
 from skltransfer.cards import Card, ModelFile
 from tests.graphs import node
 

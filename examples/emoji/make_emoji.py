@@ -1,6 +1,6 @@
 """Build ``skltransfer/data/emoji.zip``, the labelled emoji behind ``load_emoji``.
 
-The same emoji drawn twice: in colour by Noto Color Emoji (domain ``noto``) and as black
+The same emoji drawn twice: in color by Noto Color Emoji (domain ``noto``) and as black
 outlines by Noto Emoji (domain ``mono``). Groups and subgroups are those of Unicode's
 ``emoji-test.txt``; keywords are the English ones of CLDR.
 
@@ -99,7 +99,7 @@ def deal(subgroups: dict[str, list[Emoji]]) -> list[Emoji]:
 
 
 def draw_noto(char: str, font_file: Path) -> bytes:
-    """Draw in colour on white; lossy WebP, half the bytes of a PNG with a palette."""
+    """Draw in color on white; lossy WebP, half the bytes of a PNG with a palette."""
     # 109 is the only size of the bitmaps (CBDT) inside Noto Color Emoji
     font = ImageFont.truetype(font_file, 109, layout_engine=ImageFont.Layout.BASIC)
     canvas = draw_centred(char, font, side=136)
@@ -182,7 +182,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--node-modules", type=Path, required=True, help="folder npm installed into")
     parser.add_argument("--color-font", type=Path, default=Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"))
     parser.add_argument("--emoji-test", type=Path, default=Path("/usr/share/unicode/emoji/emoji-test.txt"))
-    parser.add_argument("--color-licence", type=Path, default=Path("/usr/share/doc/fonts-noto-color-emoji/copyright"))
+    parser.add_argument("--color-license", type=Path, default=Path("/usr/share/doc/fonts-noto-color-emoji/copyright"))
     parser.add_argument("--output", type=Path, default=Path("skltransfer/data/emoji.zip"))
     return parser.parse_args()
 
@@ -196,7 +196,7 @@ def main() -> None:
     chosen = choose(list(drawn))
     members = {
         "emoji.csv": table(chosen, annotations["annotations"]["annotations"]),
-        "LICENSES/noto-color-emoji.txt": args.color_licence.read_bytes(),
+        "LICENSES/noto-color-emoji.txt": args.color_license.read_bytes(),
         "LICENSES/noto-emoji.txt": (mono / "LICENSE").read_bytes(),
         "LICENSES/unicode-cldr.txt": (cldr / "LICENSE").read_bytes(),
     }

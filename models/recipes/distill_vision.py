@@ -112,7 +112,7 @@ class Teacher:
     ----------
     path : Path
         The ONNX file; the JSON card of the same name beside it gives the embedding tensor, mean,
-        standard deviation and colour order.
+        standard deviation and color order.
     size : int
         Side of the square input in pixels. Larger is slower and gives a finer map.
     """
@@ -409,14 +409,14 @@ def crop(images: np.ndarray, views: Views, size: int) -> Tensor:
 
 
 def jitter(pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Change contrast and brightness, and a little the balance of colours, and normalise."""
-    contrast, offset, colour = (
+    """Change contrast and brightness, and a little the balance of colors, and normalise."""
+    contrast, offset, color = (
         (2 * torch.rand(len(pixels), channels, 1, 1, generator=generator) - 1).to(pixels.device)
         for channels in (1, 1, 3)
     )
     contrast = 1 + strength * contrast
     normal = (pixels - PIXEL_MEAN) / PIXEL_STD
-    return (normal * contrast + strength * (offset + colour / 4)).clamp(-1, 1)
+    return (normal * contrast + strength * (offset + color / 4)).clamp(-1, 1)
 
 
 def region_mean(cells: np.ndarray, views: Views) -> Tensor:
@@ -993,7 +993,8 @@ def probe(args: argparse.Namespace) -> None:
 
 def card(args: argparse.Namespace) -> None:
     """Write the card folder of an exported student: the file pinned, golden rows, and what users will see of it."""
-    from skltransfer import Card, catalog, load_card
+    from skltransfer import Card, load_card
+    from skltransfer._engine import catalog
     from skltransfer.cards import ImageSpec, ModelFile
 
     args.output.mkdir(parents=True, exist_ok=True)
@@ -1004,10 +1005,10 @@ def card(args: argparse.Namespace) -> None:
         name=args.output.name,
         modality="image",
         files={"model": ModelFile("model.onnx")},
-        input=ImageSpec(size=(size, size), resize="shorter", resize_to=size, fast=True, **pixels),
+        input=ImageSpec(size=(size, size), resize="shorter", resize_to=size, draft=True, **pixels),
         layer="embedding",
         description=args.description,
-        licence=args.licence,
+        license=args.license,
         source=args.source,
         folder=args.output,
     )
@@ -1121,7 +1122,7 @@ def add_card(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--arrays", type=Path, help="folder of train.npz and test.npz")
     parser.add_argument("--photographs", type=Path, help="folder of PART/CLASS/*.jpg")
     parser.add_argument("--views", type=int, help="that it was trained on, in all")
-    for text in ("description", "licence", "source"):
+    for text in ("description", "license", "source"):
         parser.add_argument(f"--{text}", default="")
     parser.set_defaults(command=card)
 

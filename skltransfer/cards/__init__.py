@@ -1,26 +1,14 @@
-"""Facts: what a backbone is (`Card`) and every choice that changes its numbers (`Recipe`).
+"""GraphInfo: what a backbone is (`Card`) and every choice that changes its numbers (`Recipe`).
 
 The room owns the card format and nothing else: it reads JSON, imports no library, opens no graph and writes no file.
 
-The format carries a number, `SCHEMA`. To change it: raise the number, teach `Card.from_dict` to read the old form
-(`UPGRADES` maps an old number to a function on the dictionary), keep a card of every old number in the tests.
+The format carries a number, `SCHEMA`; `_card` says how to change it.
 """
 
-from skltransfer.cards._card import (
-    NUMERICS,
-    POOLS,
-    PRECISIONS,
-    SCHEMA,
-    UPGRADES,
-    Card,
-    ModelFile,
-    Recipe,
-    card_path,
-    find,
-    names,
-)
+from skltransfer.cards._card import POOLS, PRECISIONS, SCHEMA, UPGRADES, Card, ModelFile
+from skltransfer.cards._find import card_path, find, names
 from skltransfer.cards._inputs import (
-    COLOURS,
+    COLORS,
     INTERPOLATIONS,
     LAYOUTS,
     LONG_TEXTS,
@@ -32,13 +20,14 @@ from skltransfer.cards._inputs import (
     InputSpec,
     TextSpec,
 )
+from skltransfer.cards._recipe import Axes, Recipe, spatial_axes
+from skltransfer.cards._renamed import RenamedFields
 
 __all__ = [
-    "COLOURS",
+    "COLORS",
     "INTERPOLATIONS",
     "LAYOUTS",
     "LONG_TEXTS",
-    "NUMERICS",
     "POOLS",
     "PRECISIONS",
     "RESIZES",
@@ -47,13 +36,16 @@ __all__ = [
     "SPECS",
     "UPGRADES",
     "ArraySpec",
+    "Axes",
     "Card",
     "ImageSpec",
     "InputSpec",
     "ModelFile",
     "Recipe",
+    "RenamedFields",
     "TextSpec",
     "card_path",
     "find",
     "names",
+    "spatial_axes",
 ]

@@ -1,26 +1,35 @@
-"""What a backbone is, every choice that changes its numbers, and where cards are found."""
+"""What a backbone is: `Card`, read from JSON and written back.
+
+The format carries a number, `SCHEMA`. To change it: raise the number, teach `UPGRADES` how an older card becomes one of
+the next number, and keep a card of every number among the fixtures of the tests.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import importlib.resources
-import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from skltransfer.cards._inputs import SPECS, InputSpec
-from skltransfer.errors import CardError, UnknownModelError, nearest
+from skltransfer.cards._renamed import RenamedFields, old_name
+from skltransfer.errors import CardError, nearest
 
-SCHEMA = 1
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+SCHEMA = 2
 
-#: Raised whenever the code that reads images or runs graphs changes numbers for the same card.
-NUMERICS = 1
+
+def _from_1(data: dict[str, Any]) -> dict[str, Any]:
+    """Rename the fields that schema 1 spelled otherwise."""
+    new = Card.renamed(data)
+    if isinstance(spec := data.get("input"), dict) and (kind := SPECS.get(str(data.get("modality")))):
+        new["input"] = kind.renamed(spec)
+    return {**new, "schema": 2}
+
+
+#: How the dictionary of a card of one schema becomes that of the next.
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}
 
 POOLS = ("auto", "mean", "max", "cls", "last", "gem", "flatten")
 PRECISIONS = ("auto", "fp32", "fp16", "int8")
@@ -46,14 +55,14 @@ class ModelFile:
 
 
 @dataclass(frozen=True)
-class Card:
-    """What a backbone is: files and their hashes, licence, input, layers, figures. Data only.
+class Card(RenamedFields):
+    """What a backbone is: files and their hashes, license, input, layers, figures. Data only.
 
     Parameters
     ----------
     name : str
         Short name, as given to ``PretrainedEmbedder(model=...)``.
-    modality : {"image", "array"}
+    modality : {"image", "text", "array"}
         Kind of sample.
     files : mapping of str to ModelFile
         ``"model"`` is the ONNX graph; others are its external data.
@@ -65,7 +74,7 @@ class Card:
         How that tensor becomes one row, see `POOLS`.
     layers_table : mapping of str to tuple
         Shapes of tensors worth using as layers, without the batch axis; None for an unknown length.
-    description, licence, source, revision : str
+    description, license, source, revision : str
         Where it comes from, and the terms it comes under.
     golden : mapping
         Reference rows for the probe samples, to notice drift: ``{"rows": [[...], ...]}``, first values of each row.
@@ -83,12 +92,15 @@ class Card:
     pool: str = "auto"
     layers_table: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
     description: str = ""
-    licence: str = ""
+    license: str = ""
     source: str = ""
     revision: str = ""
     golden: Mapping[str, Any] = field(default_factory=dict)
     measured: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = field(default=None, compare=False)
+
+    OLD_NAMES: ClassVar = {"licence": "license"}
+    licence = old_name("licence", "license")
 
     @property
     def pinned(self) -> bool:
@@ -153,7 +165,7 @@ class Card:
 
 #: JSON types of a card's values.
 TYPES = {
-    **dict.fromkeys(("name", "modality", "layer", "pool", "description", "licence", "source", "revision"), str),
+    **dict.fromkeys(("name", "modality", "layer", "pool", "description", "license", "source", "revision"), str),
     **dict.fromkeys(("files", "input", "layers", "golden", "measured"), dict),
 }
 
@@ -173,8 +185,8 @@ def _mistakes(data: Mapping[str, Any]) -> list[str]:
         wrong += [
             f"unknown key 'input.{key}'" + nearest(key, fields, most=1).rstrip("?") for key in spec.keys() - fields
         ]
-        if modality == "image" and "size" not in spec:
-            wrong.append("'input.size' is missing")
+        needed = [f.name for f in dataclasses.fields(SPECS[modality]) if f.default is dataclasses.MISSING]
+        wrong += [f"'input.{name}' is missing" for name in needed if name not in spec]
     if data.get("pool", "auto") not in POOLS:
         wrong.append(f"pool is {data['pool']!r}, not one of {', '.join(POOLS)}")
     files = data.get("files") or {}
@@ -207,118 +219,3 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
         make: Callable[..., InputSpec] = SPECS[data["modality"]]
         out["input"] = make(**{k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()})
     return out
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Every choice that changes the numbers of an embedding.
-
-    Parameters
-    ----------
-    graph : str
-        SHA-256 over the model's files.
-    input : ImageSpec or ArraySpec
-        How samples are prepared.
-    layers : tuple of str
-        Tensors whose pooled values stand side by side in a row.
-    pool : str
-        One of `POOLS`, except ``"auto"``; ``""`` where every layer is a row already; ``"shared"`` for several side by
-        side, see `graph.shared_pools`.
-    normalize : bool
-        Whether rows are scaled to unit L2 norm.
-    precision : str
-        One of `PRECISIONS`.
-    device : str
-        Kind of device ("cpu", "cuda", "tensorrt"): they differ in the last digits.
-    """
-
-    graph: str
-    input: InputSpec
-    layers: tuple[str, ...]
-    pool: str
-    normalize: bool = False
-    precision: str = "auto"
-    device: str = "cpu"
-
-    @cached_property
-    def key(self) -> str:
-        """Fingerprint: 32 hexadecimal digits; session key, cache key, log line and caption at once."""
-        choices = json.dumps([NUMERICS, type(self.input).__name__, dataclasses.asdict(self)], sort_keys=True)
-        return hashlib.blake2b(choices.encode(), digest_size=16).hexdigest()
-
-
-def names() -> list[str]:
-    """List the names of the embedded backbones, sorted."""
-    root = importlib.resources.files("skltransfer.models")
-    return sorted(entry.name for entry in root.iterdir() if entry.joinpath("card.json").is_file())
-
-
-def find(model: str, others: Iterable[str] = ()) -> Card:
-    """Find the card of a model, by name or by path; read nothing but JSON.
-
-    Parameters
-    ----------
-    model : str
-        A registered name, a card folder, or an ``.onnx`` file (its card is ``FILE.card.json`` beside it; a graph
-        without a card gets a bare one, with no pinned file and no input).
-    others : iterable of str
-        Names that are known elsewhere, for the message.
-
-    Returns
-    -------
-    Card
-
-    Raises
-    ------
-    UnknownModelError
-        If there is no such thing; the message has the nearest names.
-    CardError
-        If the card cannot be read.
-    """
-    path = Path(model)
-    if path.suffix == ".onnx" and path.is_file():
-        return _of_graph(path)
-    if path.is_dir():
-        return _of_folder(path)
-    known = names()
-    if model in known:
-        return _of_folder(Path(str(importlib.resources.files("skltransfer.models").joinpath(model))))
-    raise UnknownModelError(
-        f"There is no model {model!r}: not a registered name ({', '.join(known)}), nor an .onnx file or card folder "
-        f"that exists.{nearest(model, [*known, *others])} List the names with: skltransfer models list"
-    )
-
-
-def card_path(graph: Path) -> Path:
-    """Give the place of the card of a single ``.onnx`` file: beside it, as ``NAME.card.json``."""
-    return graph.with_suffix(".card.json")
-
-
-def _of_graph(path: Path) -> Card:
-    if card_path(path).is_file():
-        return _read(card_path(path))
-    files = {"model": ModelFile(path.name)}
-    if (path.parent / "tokenizer.json").is_file():
-        files["tokenizer"] = ModelFile("tokenizer.json")
-    return Card(name=path.stem, modality="", files=files, folder=path.resolve().parent)
-
-
-def _of_folder(folder: Path) -> Card:
-    if (folder / "card.json").is_file():
-        return _read(folder / "card.json")
-    graphs = sorted(folder.glob("*.onnx"))
-    if len(graphs) == 1:
-        return _of_graph(graphs[0])
-    raise UnknownModelError(
-        f"The folder {str(folder)!r} holds no card.json and {len(graphs)} .onnx files; give the path of one file."
-    )
-
-
-def _read(path: Path) -> Card:
-    try:
-        data = json.loads(path.read_text("utf8"))
-    except ValueError as err:
-        raise CardError(f"{str(path)!r} is not JSON: {err}") from err
-    if not isinstance(data, dict):
-        raise CardError(f"{str(path)!r} holds a {type(data).__name__}, not a card.")
-    return Card.from_dict(data, folder=path.resolve().parent, origin=repr(str(path)))

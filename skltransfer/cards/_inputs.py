@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from skltransfer.cards._renamed import RenamedFields, old_name
 
 RESIZES = ("shorter", "squash")
 ROUNDINGS = ("nearest", "torchvision", "transformers")
 INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
-COLOURS = ("RGB", "BGR")
+COLORS = ("RGB", "BGR")
 LAYOUTS = ("NCHW", "NHWC")
 LONG_TEXTS = ("truncate", "windows")
 
 
 @dataclass(frozen=True)
-class ImageSpec:
+class InputSpec(RenamedFields):
+    """Base of input specifications: frozen dataclasses of plain values, one for each kind of sample."""
+
+    #: Raised by every change of code that alters the numbers of this kind for the same specification.
+    NUMERICS: ClassVar[int] = 1
+    #: Name of the class in cache keys, which outlives a renaming.
+    TAG: ClassVar[str]
+    #: Fields that were added later: left out of cache keys at these values, which are not the defaults of today.
+    ABSENT: ClassVar[Mapping[str, Any]] = {}
+
+    #: Axes of the graph's input; kinds without such a choice leave it.
+    layout = "NCHW"
+
+    def mistakes(self) -> list[str]:
+        """List what is wrong with the values, each with the value."""
+        raise NotImplementedError
+
+    def canonical(self) -> dict[str, Any]:
+        """Return the fields as cache keys have them: by their first names, later ones left out where not used."""
+        first = {new: old for old, new in self.OLD_NAMES.items()}
+        fields = dataclasses.asdict(self)
+        return {
+            first.get(name, name): value
+            for name, value in fields.items()
+            if name not in self.ABSENT or value != self.ABSENT[name]
+        }
+
+
+@dataclass(frozen=True)
+class ImageSpec(InputSpec):
     """How an image becomes the input of a graph.
 
     The numbers that reach the graph are ``(range * pixel / 255 - mean) / std``, pixel by pixel.
@@ -30,7 +64,7 @@ class ImageSpec:
         Length of the shorter side before the crop, in pixels.
     interpolation : str
         Pillow's name of the filter, always antialiased.
-    colour : {"RGB", "BGR"}
+    color : {"RGB", "BGR"}
         Channel order.
     range : float
         Value a white pixel has before `mean` and `std` are applied: 255.0 or 1.0, as the model was trained.
@@ -38,7 +72,7 @@ class ImageSpec:
         Per channel, in the graph's channel order, in units of `range`.
     layout : {"NCHW", "NHWC"}
         Axes of the graph's input, and of its feature maps.
-    fast : bool
+    draft : bool
         Let the JPEG decoder scale down while it decodes, and crop inside the scaling: about half the time per
         photograph, and slightly different pixels.
     max_pixels : int
@@ -51,20 +85,25 @@ class ImageSpec:
     resize: str = "shorter"
     resize_to: int = 0
     interpolation: str = "bilinear"
-    colour: str = "RGB"
+    color: str = "RGB"
     range: float = 255.0
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     layout: str = "NCHW"
-    fast: bool = False
+    draft: bool = False
     max_pixels: int = 50_000_000
     rounding: str = "nearest"
+
+    TAG: ClassVar = "ImageSpec"
+    OLD_NAMES: ClassVar = {"colour": "color", "fast": "draft"}
+    colour = old_name("colour", "color")
+    fast = old_name("fast", "draft")
 
     def mistakes(self) -> list[str]:
         """List what is wrong with the values, each with the value."""
         if wrong := self._of_wrong_type():
             return wrong
-        choices = {"resize": RESIZES, "rounding": ROUNDINGS, "colour": COLOURS, "layout": LAYOUTS}
+        choices = {"resize": RESIZES, "rounding": ROUNDINGS, "color": COLORS, "layout": LAYOUTS}
         choices["interpolation"] = INTERPOLATIONS
         wrong = [
             f"input.{name} is {getattr(self, name)!r}, not one of {', '.join(allowed)}"
@@ -86,7 +125,7 @@ class ImageSpec:
         return wrong
 
     def _of_wrong_type(self) -> list[str]:
-        kinds = {"size": tuple, "resize_to": int, "mean": tuple, "std": tuple, "fast": bool, "max_pixels": int}
+        kinds = {"size": tuple, "resize_to": int, "mean": tuple, "std": tuple, "draft": bool, "max_pixels": int}
         return [
             f"input.{name} is {getattr(self, name)!r}, not a {'list' if kind is tuple else kind.__name__}"
             for name, kind in kinds.items()
@@ -95,10 +134,12 @@ class ImageSpec:
 
 
 @dataclass(frozen=True)
-class ArraySpec:
+class ArraySpec(InputSpec):
     """Input of a backbone that takes numbers: handed to the graph as float32, nothing done to it."""
 
     layout: str = "NCHW"
+
+    TAG: ClassVar = "ArraySpec"
 
     def mistakes(self) -> list[str]:
         """List what is wrong with the values, each with the value."""
@@ -106,7 +147,7 @@ class ArraySpec:
 
 
 @dataclass(frozen=True)
-class TextSpec:
+class TextSpec(InputSpec):
     """How a text becomes the input of a graph: by the card's file ``"tokenizer"``, a tokenizer.json.
 
     Parameters
@@ -138,6 +179,8 @@ class TextSpec:
     layout: str = "NCHW"
     fill: bool = False
 
+    TAG: ClassVar = "TextSpec"
+
     def mistakes(self) -> list[str]:
         """List what is wrong with the values, each with the value."""
         choices = {"truncation": ("right", "left"), "long_text": LONG_TEXTS, "layout": LAYOUTS}
@@ -155,9 +198,5 @@ class TextSpec:
         return wrong
 
 
-InputSpec = ImageSpec | ArraySpec | TextSpec
-SPECS: dict[str, type[ImageSpec] | type[ArraySpec] | type[TextSpec]] = {
-    "image": ImageSpec,
-    "array": ArraySpec,
-    "text": TextSpec,
-}
+#: Input specification of each kind of sample; a new kind is added by `modalities.register`.
+SPECS: dict[str, type[InputSpec]] = {"image": ImageSpec, "array": ArraySpec, "text": TextSpec}

@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from skltransfer import __version__, bounds, cache, catalog, convert, report, runtime, samples
+from skltransfer import __version__, convert, report
+from skltransfer._engine import cache, catalog, profile, runtime, samples
 from skltransfer.cli import _demo, _models
 from skltransfer.cli._arguments import Command, Flag, a_cache, a_device, a_picture
 from skltransfer.errors import DeviceError, SklTransferError
@@ -73,22 +74,22 @@ def _doctor(args: argparse.Namespace) -> int:
 
 def _bench(args: argparse.Namespace) -> int:
     given = samples.of_path(Path(args.bench)) if args.bench else None
-    found = bounds.measure(args.model, args.device or "auto", given)
+    found = profile.measure(args.model, args.device or "auto", given)
     what = "made up" if given is None else f"of {args.bench}"
     print(f"{found.samples} samples {what}, {found.model} on {found.device}, {found.workers} threads\n")
     print(report.table(_measured(found), ("", "samples/s", "ms each")))
     share = "" if found.bus is not None else f": {found.share:.0%} of the time"
     print(f"\nWhat bounds it: {found.bound}{share}. What helps:")
-    print("\n".join(f"- {tip}" for tip in bounds.knobs(found, catalog.load_card(args.model))))
+    print("\n".join(f"- {tip}" for tip in profile.advice(found, catalog.load_card(args.model))))
     return 0
 
 
-def _measured(found: bounds.Bounds) -> Iterator[tuple[str, str, str]]:
+def _measured(found: profile.Bounds) -> Iterator[tuple[str, str, str]]:
     """Give the rows of the table of a bench."""
     where = "one thread" if found.bus is None else "the device"
     speeds = {
         "prepare: read, decode, resize or make tokens; one thread": found.prepare,
-        "prepare, with fast=True": found.fast,
+        "prepare, with draft=True": found.draft,
         f"graph, up to {found.batch} at once; {where}": found.graph,
         "transfer to the device": found.bus and found.bus / found.sample_bytes,
         "the whole way, all threads": found.whole,
@@ -110,9 +111,9 @@ def _diagnosis(args: argparse.Namespace) -> int:
 
 def _rows(finding: runtime.Finding) -> Iterator[tuple[str, str, str]]:
     """Give a row of the diagnosis and, below what is not well, what to type."""
-    yield finding.what, "yes" if finding.well else "no", finding.seen
-    if finding.mend:
-        yield "", "", f"type: {finding.mend}"
+    yield finding.what, "yes" if finding.ok else "no", finding.seen
+    if finding.fix:
+        yield "", "", f"type: {finding.fix}"
 
 
 def _verdict(device: str) -> tuple[str, int]:
@@ -145,7 +146,7 @@ def _cache_info(args: argparse.Namespace) -> int:
 
 def _cache_verify(args: argparse.Namespace) -> int:
     found = cache.verify(args.folder)
-    print(f"{args.folder}: {found.whole:,} rows are whole, {found.broken:,} were not and have been dropped")
+    print(f"{args.folder}: {found.intact:,} rows are intact, {found.broken:,} were not and have been dropped")
     return int(found.broken > 0)
 
 

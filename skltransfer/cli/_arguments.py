@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skltransfer import cache, report
+from skltransfer import report
+from skltransfer._engine import cache
 
 
 def a_device(text: str) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from skltransfer import demo, report
+from skltransfer import report
+from skltransfer._engine import demo
 from skltransfer.errors import MissingDependencyError
 
 DEFAULT_MODEL = "vision-mini"

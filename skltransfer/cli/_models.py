@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from skltransfer import cards, catalog, hub, registry, report, runtime, samples, trial, variants
+from skltransfer import cards, report
+from skltransfer._engine import catalog, hub, inspection, quantization, registry, runtime, samples
 from skltransfer.cards import Card
 from skltransfer.cli._arguments import Command, Flag, a_device, a_graph, an_output, numbers
 
@@ -16,10 +17,10 @@ MOST_DRIFT = {"cpu": 1e-3, "cuda": 1e-2, "tensorrt": 1e-2}
 
 
 def _list(args: argparse.Namespace) -> int:
-    header = ("name", "samples", "columns", "licence", "size")
+    header = ("name", "samples", "columns", "license", "size")
     here = [_summary(catalog.load_card(name)) for name in cards.names()]
     there = [
-        (name, entry["modality"], str(entry["columns"]), entry["card"]["licence"], "of the hub")
+        (name, entry["modality"], str(entry["columns"]), entry["card"]["license"], "of the hub")
         for name, entry in registry.table().items()
     ]
     print(report.table([*here, *there], header))
@@ -28,7 +29,7 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _summary(card: Card) -> tuple[str, ...]:
-    return card.name, card.modality, _columns(card), card.licence or "not stated", _size(card)
+    return card.name, card.modality, _columns(card), card.license or "not stated", _size(card)
 
 
 def _columns(card: Card, layer: str | None = None) -> str:
@@ -55,7 +56,7 @@ def _facts_of_name(model: str) -> dict[str, Any]:
     """Give what is known of a name before its files are here."""
     entry = registry.table()[model]
     spec = {
-        key: value for key, value in entry["card"].items() if key not in ("description", "layer", "pool", "licence")
+        key: value for key, value in entry["card"].items() if key not in ("description", "layer", "pool", "license")
     }
     layer = "what goes into its classifier" if entry.get("classifier") else entry["card"]["layer"]
     return {
@@ -64,7 +65,7 @@ def _facts_of_name(model: str) -> dict[str, Any]:
         "samples": entry["modality"],
         "columns": entry["columns"],
         "layer": f"{layer} (pool: {entry['card'].get('pool', 'auto')})",
-        "licence": entry["card"]["licence"],
+        "license": entry["card"]["license"],
         "source": entry["address"],
         "input": spec,
         "files": "SHA-256 not known before they are fetched; the first fetch records it",
@@ -80,7 +81,7 @@ def _facts(model: str) -> dict[str, Any]:
         "samples": card.modality,
         "columns": _columns(card),
         "layer": f"{card.layer} (pool: {card.pool})",
-        "licence": card.licence or "not stated",
+        "license": card.license or "not stated",
         "source": card.source or "not stated",
         "revision": card.revision,
         "input": card.to_dict().get("input", {}),
@@ -93,7 +94,7 @@ def _facts(model: str) -> dict[str, Any]:
 
 def _variants(card: Card) -> Iterator[tuple[str, Card]]:
     """Give the variants that were made of a card before."""
-    found = ((precision, variants.kept(card, precision)) for precision in variants.MARKS)
+    found = ((precision, quantization.kept(card, precision)) for precision in quantization.MIN_COSINE)
     return ((precision, variant) for precision, variant in found if variant is not None)
 
 
@@ -113,7 +114,7 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
 
 def _layers(args: argparse.Namespace) -> int:
     card = catalog.load_card(args.model)
-    shapes = trial.examine(card).layers
+    shapes = inspection.inspect_model(card).layers
     rows = [(name, _shape(shape), _columns(card, name), _mark(name, card)) for name, shape in shapes.items()]
     print(report.table(rows, ("layer", "shape", "columns", "")))
     pool = card.pool if card.pool != "auto" else "mean"
@@ -149,7 +150,7 @@ def _pull(args: argparse.Namespace) -> int:
 
 
 def _variant(args: argparse.Namespace) -> int:
-    made = variants.make_variant(args.model, args.precision, args.samples and samples.of_path(args.samples))
+    made = quantization.quantize(args.model, args.precision, args.samples and samples.of_path(args.samples))
     print(f"Written: {made.folder}\nOf rows of {args.model}: {_flat_figures(made.measured)}")
     print(f"Use it with: PretrainedEmbedder({args.model!r}, precision={args.precision!r})")
     return 0
@@ -157,7 +158,7 @@ def _variant(args: argparse.Namespace) -> int:
 
 def _verify(args: argparse.Namespace) -> int:
     card = catalog.load_card(args.model)
-    hub.fetch(card)
+    hub.verified(card)
     state = {True: "as pinned", False: "not pinned"}
     print(report.table((file.path, state[file.sha256 is not None], file.sha256 or "") for file in card.files.values()))
     if not card.golden:
@@ -183,7 +184,7 @@ CHANGES = (
     Flag("--range", {"type": float, "metavar": "R", "help": "value of a white pixel before mean and std: 1 or 255"}),
     Flag("--mean", {"type": numbers(float, 3), "metavar": "A,B,C", "help": "per channel, in units of --range"}),
     Flag("--std", {"type": numbers(float, 3), "metavar": "A,B,C", "help": "per channel, in units of --range"}),
-    Flag("--colour", {"choices": cards.COLOURS, "help": "order of the channels (default: RGB)"}),
+    Flag("--color", {"choices": cards.COLORS, "help": "order of the channels (default: RGB)"}),
     Flag("--size", {"type": numbers(int, 2), "metavar": "H,W", "help": "if the graph leaves it open"}),
     Flag(
         "--resize", {"choices": cards.RESIZES, "help": "scale the shorter side and crop, or squash (default: shorter)"}
@@ -196,7 +197,7 @@ CHANGES = (
     Flag("--pool", {"choices": cards.POOLS, "help": "how a feature map becomes a row (default: its mean)"}),
     Flag("--name", {"metavar": "N", "help": "short name (default: that of the file)"}),
     Flag("--description", {"metavar": "TEXT", "help": "what the model is"}),
-    Flag("--licence", {"metavar": "L", "help": "terms it comes under, such as Apache-2.0"}),
+    Flag("--license", {"metavar": "L", "help": "terms it comes under, such as Apache-2.0"}),
     Flag("--source", {"metavar": "S", "help": "where it comes from"}),
 )
 
@@ -213,7 +214,9 @@ VERIFY = (
 )
 VARIANT = (
     MODEL,
-    Flag("precision", {"choices": sorted(variants.MARKS), "help": "fp16: half the file; int8: faster on a CPU"}),
+    Flag(
+        "precision", {"choices": sorted(quantization.MIN_COSINE), "help": "fp16: half the file; int8: faster on a CPU"}
+    ),
     Flag(
         "--samples",
         {"type": Path, "metavar": "PATH", "help": "a folder of images, lines of text, or a .npy (default: made up)"},
@@ -222,7 +225,7 @@ VARIANT = (
 
 COMMANDS = (
     Command("list", "the embedded models", _list),
-    Command("show", "the card of a model: input, licence, source, figures", _show, (MODEL,)),
+    Command("show", "the card of a model: input, license, source, figures", _show, (MODEL,)),
     Command("layers", "every tensor of a model that can be taken as an embedding", _layers, (MODEL,)),
     Command("card", "write the card of your own .onnx file", _card, CARD),
     Command("pull", "fetch a model of the hub, or fetch it again", _pull, (ADDRESS,)),

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from skltransfer import made
+from skltransfer._engine import synthetic
 from skltransfer.cards import Card, ImageSpec
 from skltransfer.convert._source import Source, refusing, wrapped
 from skltransfer.errors import ConversionError, need
@@ -43,7 +43,7 @@ def _source(
         inputs={"pixels": torch.zeros(2, 3, *spec.size)},
         outputs=[EMBEDDING, *names],
         card=Card(name="", modality="image", files={}, input=spec, layer=EMBEDDING, **said),
-        samples=made.images(IMAGES),
+        samples=synthetic.images(IMAGES),
         reference=reference,
     )
 
@@ -86,7 +86,7 @@ def timm(source: Any) -> Source:
         given = forward(torch.zeros(2, 3, *spec.size))
     names = [f"block_{i + 1}" for i in range(len(given) - 1 if isinstance(given, tuple) else 0)]
     said: dict[str, Any] = {
-        "licence": str(facts.get("license") or ""),
+        "license": str(facts.get("license") or ""),
         "source": f"timm: {facts.get('architecture') or name}",
     }
     return _source(model, forward, names, spec, transform, embed, **said)

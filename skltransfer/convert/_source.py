@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skltransfer import catalog, graph, stream
+from skltransfer._engine import catalog, graph, stream
+from skltransfer._engine.runtime import Device
 from skltransfer.cards import Card, ModelFile
 from skltransfer.errors import ConversionError, InputWarning, need
-from skltransfer.runtime import Device
 
 if TYPE_CHECKING:
     import torch

@@ -67,7 +67,7 @@ def sentence_transformer(source: Any) -> Source:
             files={},
             input=spec,
             layer="sentence_embedding",
-            licence=licence(Path(name)),
+            license=license(Path(name)),
             source=f"sentence-transformers: {Path(name).name}",
         ),
         files={"tokenizer": tokenizer.backend_tokenizer.to_str()},
@@ -119,8 +119,8 @@ def text_spec(tokenizer: Any, longest: Any, name: str) -> TextSpec:
     return TextSpec(max_length=int(longest), truncation=tokenizer.truncation_side, pad=tokenizer.pad_token_id)
 
 
-def licence(folder: Path) -> str:
-    """Read the licence off the header of a model's README, if there is one."""
+def license(folder: Path) -> str:
+    """Read the license off the header of a model's README, if there is one."""
     readme = folder / "README.md"
     lines = readme.read_text("utf8").splitlines()[:40] if readme.is_file() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("license:")), "")

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from skltransfer import made
+from skltransfer._engine import synthetic
 from skltransfer.cards import Card, ImageSpec, TextSpec
 from skltransfer.convert._images import EMBEDDING, IMAGES
 from skltransfer.convert._source import Source, refusing, wrapped
-from skltransfer.convert._texts import TEXTS, licence, path_or_name, text_spec
+from skltransfer.convert._texts import TEXTS, license, path_or_name, text_spec
 from skltransfer.errors import ConversionError, need
 
 EMBEDDING_OF_TEXTS = "text_embedding"
@@ -100,7 +100,7 @@ def _part(name: str, library: Any, model: Any, part: str | None) -> Source:
 def _card(name: str, modality: str, spec: ImageSpec | TextSpec, layer: str, pool: str = "auto") -> Card:
     folder = Path(name)
     source = f"transformers: {folder.name}"
-    return Card("", modality, {}, spec, layer, pool, licence=licence(folder), source=source)
+    return Card("", modality, {}, spec, layer, pool, license=license(folder), source=source)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def _vision(source: Encoder) -> Source:
         inputs={"pixel_values": example},
         outputs=[EMBEDDING, *(f"hidden_{i}" for i in range(states))],
         card=_card(name, "image", spec, EMBEDDING),
-        samples=made.images(IMAGES),
+        samples=synthetic.images(IMAGES),
         reference=reference,
     )
 

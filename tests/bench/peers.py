@@ -84,7 +84,8 @@ def skltransfer(folder: str) -> Embed:
 
 def skltransfer_cached(folder: str) -> Embed:
     """The default: samples are fingerprinted and rows kept; the cache is emptied before every pass."""
-    from skltransfer import PretrainedEmbedder, cache
+    from skltransfer import PretrainedEmbedder
+    from skltransfer._engine import cache
 
     embedder = PretrainedEmbedder(f"{folder}/model.onnx", device="cpu")
 

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from skltransfer import PretrainedEmbedder, samples, variants
+from skltransfer import PretrainedEmbedder
+from skltransfer._engine import quantization, samples
 
 PRECISIONS = ("auto", "fp16", "int8")
 
@@ -54,8 +55,8 @@ def main() -> None:
     timed = everything[:: max(1, len(everything) // args.number)][: args.number]
     if args.calibrate:
         rest = everything[1 :: max(2, len(everything) // args.number)][: args.number]
-        for precision in variants.MARKS:
-            print(precision, variants.make_variant(args.model, precision, rest).measured)
+        for precision in quantization.MIN_COSINE:
+            print(precision, quantization.quantize(args.model, precision, rest).measured)
     seconds, rows = measure(args.model, timed, args.rounds)
     print(f"{args.model}, {len(timed)} of {args.samples}, {args.rounds} rounds")
     for precision in PRECISIONS:

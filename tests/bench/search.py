@@ -42,14 +42,14 @@ def timed(work: Callable[[], Any]) -> float:
 
 
 def rows_run() -> int:
-    from skltransfer import runtime
+    from skltransfer._engine import runtime
 
     return sum(session.rows_run for session in runtime.open_sessions().values())
 
 
 def time_the_graph() -> list[float]:
     """From now on, write down how long every run of a session takes."""
-    from skltransfer import runtime
+    from skltransfer._engine import runtime
 
     seconds, run = [], runtime.Session.run
 
@@ -119,7 +119,8 @@ def heads(given: argparse.Namespace) -> dict[str, float]:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from skltransfer import PretrainedEmbedder, images
+    from skltransfer import PretrainedEmbedder
+    from skltransfer._engine.modalities import image as images
 
     rows = PretrainedEmbedder(given.model, cache=given.cache).transform(given.files)
     labels = [Path(file).parent.name for file in given.files]
@@ -132,7 +133,7 @@ def heads(given: argparse.Namespace) -> dict[str, float]:
 
 def lookups(given: argparse.Namespace) -> dict[str, float]:
     """Look up rows of 384 numbers, in batches of 1,000, in random order."""
-    from skltransfer.cache import DiskCache, MemoryCache
+    from skltransfer._engine.cache import DiskCache, MemoryCache
 
     rng, figures = np.random.default_rng(0), {}
     keys = [rng.bytes(16) + b"0" * 32 for _ in range(50_000)]

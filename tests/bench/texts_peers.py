@@ -108,7 +108,8 @@ def skltransfer(folder: Path) -> Embed:
 
 def skltransfer_cached(folder: Path) -> Embed:
     """The default: samples are fingerprinted and rows kept; the cache is emptied before every pass."""
-    from skltransfer import PretrainedEmbedder, cache
+    from skltransfer import PretrainedEmbedder
+    from skltransfer._engine import cache
 
     embedder = PretrainedEmbedder(folder / "card", device="cpu")
 

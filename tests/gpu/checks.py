@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from skltransfer import PretrainedEmbedder, cards, catalog, load_card, runtime
+from skltransfer import PretrainedEmbedder, cards, load_card
+from skltransfer._engine import catalog, runtime
 from skltransfer.datasets import load_emoji
 from skltransfer.errors import DeviceError
 

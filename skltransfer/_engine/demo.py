@@ -1,0 +1,316 @@
+"""The main job on real images: what a few labels are worth with a backbone, and without one.
+
+The room computes and returns a `Result`; it prints and draws nothing. Labelled images come from a folder with one
+subfolder per class, or from `datasets.load_emoji`. The embeddings are computed once, outside the folds: a backbone
+learns nothing from them, so the scores are those of the whole pipeline (a test compares).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from skltransfer._engine import catalog, runtime, stream
+from skltransfer._engine.modalities import image as images
+from skltransfer.cards import Card, ImageSpec
+from skltransfer.datasets import load_emoji
+from skltransfer.errors import CardError, Failure, FolderError
+
+Indices = npt.NDArray[np.int64]
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+#: Images a demo takes, and classes it takes at least that many images of if they have them: more would take minutes.
+MOST, MOST_PER_CLASS = 1000, 20
+#: Every class must be in the training and the test part of every split.
+FOLDS, REPEATS = 5, 2
+#: Labels per class that are tried, as far as the images allow; all of them come last.
+LABELS = (2, 5, 10, 20, 50, 100)
+#: What the baseline sees, of images the backbone has already read, however large.
+BASELINE = ImageSpec(size=(32, 32), resize="squash", draft=True, max_pixels=2**31)
+
+HOW = "Give a folder with one subfolder of images per class, such as photos/cat/1.jpg and photos/dog/1.jpg."
+
+
+class Labelled(NamedTuple):
+    """Images and what they show.
+
+    Attributes
+    ----------
+    samples : list
+        Paths, or encoded images.
+    y : ndarray of shape (n,), int64
+        Index into `names`.
+    names : tuple of str
+        The classes.
+    """
+
+    samples: list[Any]
+    y: Indices
+    names: tuple[str, ...]
+
+    def take(self, chosen: Indices) -> Labelled:
+        """Keep some of the images."""
+        return self._replace(samples=[self.samples[i] for i in chosen], y=self.y[chosen])
+
+    def counts(self) -> Indices:
+        """Count the images of each class."""
+        return np.bincount(self.y, minlength=len(self.names))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Accuracy against the number of labels.
+
+    Parameters
+    ----------
+    name : str
+        What was learned from.
+    mean, std : tuple of float
+        Over the splits, from 0 to 1, an entry for every entry of `Result.labels`.
+    """
+
+    name: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the demo found.
+
+    Parameters
+    ----------
+    model, device : str
+        What embedded, and where it ran.
+    found : int
+        Number of images there were; at most `MOST` are used, or `MOST_PER_CLASS` of every class.
+    data : Labelled
+        The images used.
+    rows : ndarray of shape (n, columns), float32
+        Their embeddings.
+    labels : tuple of int
+        Labels per class that were learned from; the last is the average when all are.
+    curves : tuple of Curve
+        The embedding, then the baseline.
+    images_per_second : float
+        Of the embedding pass: read, decode, prepare and run.
+    dropped : tuple of Failure
+        Images that could not be read.
+    """
+
+    model: str
+    device: str
+    found: int
+    data: Labelled
+    rows: npt.NDArray[np.float32]
+    labels: tuple[int, ...]
+    curves: tuple[Curve, ...]
+    images_per_second: float
+    dropped: tuple[Failure, ...] = ()
+
+    @property
+    def enough(self) -> int | None:
+        """Labels per class with which the embedding beats all labels of the baseline; None if it never does."""
+        embedding, baseline = self.curves
+        better = (k for k, mean in zip(self.labels, embedding.mean, strict=True) if mean > baseline.mean[-1])
+        return next(better, None)
+
+
+def run(
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    model: str | os.PathLike[str] | Card = "vision-mini",
+    device: str = "auto",
+    seed: int = 0,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Result:
+    """Compare embeddings with raw pixels on labelled images, at several numbers of labels.
+
+    Parameters
+    ----------
+    folder : path, optional
+        With one subfolder of images per class; the emoji of `datasets.load_emoji` by default.
+    model, device
+        As in `PretrainedEmbedder`.
+    seed : int
+        Chooses the splits, and the images if there are too many.
+    tell : callable
+        Told, in a few words, what is done next.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    FolderError
+        If the folder does not hold at least two classes of at least five images that can be read.
+    ModelError, DeviceError
+        If the backbone cannot be used.
+    """
+    plan, width = _plan(model, device)
+    everything = load(folder)
+    data = _some(everything, seed)
+    tell(f"embedding {len(data.y)} images of {len(data.names)} classes with {plan.card.name} on {plan.device}")
+    embedded, speed = _embed(data.samples, plan, width)
+    failed = np.array([failure.index for failure in embedded.failures], np.int64)
+    readable = np.setdiff1d(np.arange(len(data.y)), failed)
+    dropped = tuple(embedded.failures)
+    data, rows = _checked(data.take(readable), folder, dropped), embedded.rows[readable]
+    tell("learning from embeddings and from raw pixels")
+    labels, curves = _compare(rows, _pixels(data.samples), data, seed)
+    return Result(plan.card.name, str(plan.device), len(everything.y), data, rows, labels, curves, speed, dropped)
+
+
+def _plan(model: str | os.PathLike[str] | Card, device: str) -> tuple[stream.Plan, int | None]:
+    card = catalog.load_card(model)
+    if card.modality != "image":
+        raise CardError(f"The demo needs a backbone of images; {card.name!r} takes samples of kind {card.modality!r}.")
+    return catalog.plan(card, runtime.resolve(device))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Images
+
+
+def load(folder: str | os.PathLike[str] | None = None) -> Labelled:
+    """List the labelled images of a folder, or load the emoji.
+
+    Parameters
+    ----------
+    folder : path, optional
+        With one subfolder of images per class; hidden files and files with other suffixes than `SUFFIXES` are left out.
+
+    Returns
+    -------
+    Labelled
+        Sorted by class, then by name.
+
+    Raises
+    ------
+    FolderError
+        If there are fewer than two classes, or fewer than five images of one.
+    """
+    if folder is None:
+        emoji: Any = load_emoji()
+        return Labelled(emoji.images, emoji.target, tuple(emoji.target_names))
+    classes = _classes(Path(folder))
+    samples = [str(file) for files in classes.values() for file in files]
+    y = np.repeat(np.arange(len(classes)), [len(files) for files in classes.values()])
+    return _checked(Labelled(samples, y, tuple(classes)), folder)
+
+
+def _classes(folder: Path) -> dict[str, list[Path]]:
+    """List the images of every subfolder."""
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise FolderError(f"The folder {str(folder)!r} {what}. {HOW}")
+    subfolders = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return {subfolder.name: _images(subfolder) for subfolder in subfolders}
+
+
+def _images(folder: Path) -> list[Path]:
+    files = sorted(folder.iterdir())
+    return [file for file in files if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
+
+
+def _checked(data: Labelled, folder: object, dropped: Sequence[Failure] = ()) -> Labelled:
+    """Refuse what cannot be cross-validated."""
+    if len(data.names) < 2:
+        there = f"only {data.names[0]!r}" if data.names else "none"
+        raise FolderError(f"The folder {str(folder)!r} needs two or more classes, it has {there}. {HOW}")
+    few = [f"{name!r} ({n})" for name, n in zip(data.names, data.counts(), strict=True) if n < FOLDS]
+    if few:
+        raise FolderError(
+            f"The folder {str(folder)!r} has too few readable images of {', '.join(few)}: each class needs {FOLDS}. "
+            f"Add some ({', '.join(SUFFIXES)}), or move the subfolder away."
+            + (f" {len(dropped)} cannot be read, the first is {dropped[0]}." if dropped else "")
+        )
+    return data
+
+
+def _some(data: Labelled, seed: int) -> Labelled:
+    """Keep so many images of each class, at random, that the demo takes seconds."""
+    most = max(MOST // len(data.names), MOST_PER_CLASS)
+    mixed = np.random.default_rng(seed).permutation(len(data.y))
+    return data.take(np.sort(_first_of_each(mixed, data.y, most)))
+
+
+def _first_of_each(order: Indices, y: Indices, most: int) -> Indices:
+    """Walk through images in an order and keep the first few of each class."""
+    kept = [order[y[order] == label][:most] for label in np.unique(y)]
+    return np.concatenate(kept)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Columns
+
+
+def _embed(samples: Sequence[Any], plan: stream.Plan, width: int | None) -> tuple[stream.Embedded, float]:
+    """Embed, and count the images per second once the backbone is open."""
+    workers = runtime.workers(None)
+    stream.open_backbone(plan)
+    start = time.perf_counter()
+    embedded = stream.embed(samples, plan, count=len(samples), width=width, workers=workers, skip_bad=True)
+    return embedded, len(samples) / (time.perf_counter() - start)
+
+
+def _pixels(samples: Sequence[Any]) -> npt.NDArray[np.float32]:
+    """Scale every image down and lay its pixels in a row."""
+    small = [images.prepare(images.read(sample), BASELINE).ravel() for sample in samples]
+    return np.stack(small).astype(np.float32)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Scores
+
+
+def _compare(
+    rows: npt.NDArray[np.float32], pixels: npt.NDArray[np.float32], data: Labelled, seed: int
+) -> tuple[tuple[int, ...], tuple[Curve, ...]]:
+    """Cross-validate the same classifier on both, on the same splits."""
+    from joblib import parallel_config
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
+
+    counts = data.counts()
+    smallest = int((counts - -(-counts // FOLDS)).min())  # of any training part
+    sizes = [k for k in LABELS if k < smallest]
+    splits = [list(_splits(data.y, k, seed)) for k in (*sizes, len(data.y))]
+    classifier = LogisticRegression(max_iter=1000)
+    contenders = {"embedding": (classifier, rows), "raw pixels": (make_pipeline(StandardScaler(), classifier), pixels)}
+    # One thread per fit: on matrices this small, those of BLAS mostly wait for each other, minutes on a busy machine.
+    with threadpool_limits(1), parallel_config("threading", n_jobs=runtime.workers(None)):
+        curves = [_curve(name, *what, data.y, splits) for name, what in contenders.items()]
+    return (*sizes, round(len(splits[-1][0][0]) / len(data.names))), tuple(curves)
+
+
+def _splits(y: Indices, labels: int, seed: int) -> Iterator[tuple[Indices, Indices]]:
+    """Make stratified splits whose training parts hold at most so many labels of each class."""
+    from sklearn.model_selection import RepeatedStratifiedKFold
+
+    rng = np.random.default_rng(seed)
+    for train, test in RepeatedStratifiedKFold(n_splits=FOLDS, n_repeats=REPEATS, random_state=seed).split(y, y):
+        yield _first_of_each(rng.permutation(train), y, labels), test
+
+
+def _curve(
+    name: str,
+    estimator: Any,
+    columns: npt.NDArray[np.float32],
+    y: Indices,
+    splits: Sequence[Sequence[tuple[Indices, Indices]]],
+) -> Curve:
+    from sklearn.model_selection import cross_val_score
+
+    scores = [cross_val_score(estimator, columns, y, cv=split) for split in splits]
+    return Curve(name, tuple(float(s.mean()) for s in scores), tuple(float(s.std()) for s in scores))

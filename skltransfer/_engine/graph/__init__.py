@@ -1,0 +1,37 @@
+"""ONNX in, ONNX out: read a graph's facts, refuse what is unsafe, and build the graph that gives final rows.
+
+Pure: files are read, graphs are returned, nothing is run. What a recipe asks for - preparation of samples, cut at a
+layer, pooling, normalisation - becomes nodes of one graph, so that a single run turns pixels or token ids into rows.
+"""
+
+from skltransfer._engine.graph._build import build, check_layers, filled
+from skltransfer._engine.graph._editor import INPUT, OUTPUT, opset
+from skltransfer._engine.graph._integers import OLDEST_OF_ROWS, matmuls, quantize_blockwise, quantize_per_row
+from skltransfer._engine.graph._pool import pooled_width, shared_pools
+from skltransfer._engine.graph._precision import float16_to_float32, typed, with_old_names
+from skltransfer._engine.graph._read import GraphInfo, Shape, load, read, scan
+from skltransfer._engine.graph._write import pieces
+
+__all__ = [
+    "INPUT",
+    "OLDEST_OF_ROWS",
+    "OUTPUT",
+    "GraphInfo",
+    "Shape",
+    "build",
+    "check_layers",
+    "filled",
+    "quantize_blockwise",
+    "quantize_per_row",
+    "load",
+    "opset",
+    "pieces",
+    "pooled_width",
+    "matmuls",
+    "read",
+    "scan",
+    "shared_pools",
+    "typed",
+    "float16_to_float32",
+    "with_old_names",
+]

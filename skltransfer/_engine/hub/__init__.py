@@ -1,0 +1,23 @@
+"""From a card or an address to verified bytes on disk. The only room that writes model files.
+
+A pinned file is compared with its SHA-256 once per process and file state; what differs is never handed on. Files of
+the Hugging Face Hub are fetched once, by a child process with a deadline, and kept in a store where nothing is changed.
+"""
+
+from skltransfer._engine.hub._local import fingerprint, scratch, sha256, verified, write
+from skltransfer._engine.hub._store import SCHEME, Address, Pulled, engine_folder, kept, pull, store_folder
+
+__all__ = [
+    "SCHEME",
+    "Address",
+    "Pulled",
+    "engine_folder",
+    "fingerprint",
+    "kept",
+    "pull",
+    "scratch",
+    "sha256",
+    "store_folder",
+    "verified",
+    "write",
+]

@@ -1,0 +1,71 @@
+"""How near a variant's rows are to the original's, and what it gains."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from skltransfer._engine import catalog, runtime, stream
+from skltransfer.cards import Card
+
+#: Samples that are timed, and how often; the fastest pass counts.
+TIMED, PASSES = 8, 5
+
+
+def embed(card: Card, samples: Sequence[Any]) -> np.ndarray:
+    """Embed samples at the card's layer, on the CPU."""
+    plan, width = catalog.plan(card, runtime.Device())
+    return np.asarray(stream.embed(samples, plan, count=len(samples), width=width).rows)
+
+
+def compare(original: Card, variant: Card, samples: Sequence[Any], rows: np.ndarray) -> dict[str, Any]:
+    """Compare a variant with its original.
+
+    Parameters
+    ----------
+    original, variant : Card
+        Completed.
+    samples : sequence
+        What the variant was not calibrated on.
+    rows : ndarray of shape (n_samples, columns)
+        The original's, from `embed`.
+
+    Returns
+    -------
+    dict
+        ``cosine`` and ``least_cosine`` of the rows; ``speed``, how many times the original's the variant's is: the
+        graph alone, one thread, one sample at a time.
+    """
+    cosines = _cosines(rows, embed(variant, samples))
+    return {
+        "cosine": round(float(cosines.mean()), 5),
+        "least_cosine": round(float(cosines.min()), 5),
+        "speed": round(_speed(original, variant, samples[:TIMED]), 2),
+    }
+
+
+def _cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Give the cosine of each pair of rows; two rows of zeros are the same."""
+    lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+    same = np.abs(left - right).max(axis=1) == 0
+    return np.where(same, 1.0, (left * right).sum(axis=1) / np.where(lengths > 0, lengths, 1.0))
+
+
+def _speed(original: Card, variant: Card, samples: Sequence[Any]) -> float:
+    """Time both in turn, so that what slows the machine slows both."""
+    plans = [catalog.plan(card, runtime.Device())[0] for card in (original, variant)]
+    preparer = stream.PREPARERS[type(original.input)](plans[0])
+    prepared = [preparer.collate(parts[:1]) for parts in preparer.prepare([preparer.read(s) for s in samples])]
+    seconds = np.empty((PASSES, 2))
+    for attempt in seconds:
+        for i, plan in enumerate(plans):
+            session = stream.open_backbone(plan, prepared[0][0])
+            start = time.perf_counter()
+            for piece in prepared:
+                session.run(piece)
+            attempt[i] = time.perf_counter() - start
+    before, after = seconds.min(axis=0)
+    return float(before / after)
