@@ -1,31 +1,18 @@
-"""ONNX Runtime: which device runs, one session per process, recipe and device, how many threads.
+"""ONNX Runtime: devices, sessions, threads, and buffers on the device.
 
-The room knows nothing of cards, samples or estimators: it is given bytes and arrays. ``runtime.clear()`` lets go of
+The room knows nothing of cards, samples or estimators: it takes graphs as bytes or files, and arrays. ``clear()`` drops
 every open session.
 """
 
-from skltransfer._engine.runtime._bound import bus_speed
+from skltransfer._engine.runtime._bus import bus_speed
+from skltransfer._engine.runtime._cancel import Cancel, cancel_switch
 from skltransfer._engine.runtime._cudart import free_memory
-from skltransfer._engine.runtime._devices import (
-    ALL,
-    PROVIDERS,
-    Device,
-    Finding,
-    diagnose,
-    import_onnxruntime,
-    resolve,
-    why_not,
-)
-from skltransfer._engine.runtime._sessions import (
-    Cancel,
-    Room,
-    Rows,
-    Session,
-    cancel_switch,
-    clear,
-    open_sessions,
-    session,
-)
+from skltransfer._engine.runtime._device import ALL, Device
+from skltransfer._engine.runtime._diagnosis import Finding, diagnose
+from skltransfer._engine.runtime._providers import PROVIDERS, import_onnxruntime
+from skltransfer._engine.runtime._resolve import resolve, why_not
+from skltransfer._engine.runtime._session import Room, Rows, Session
+from skltransfer._engine.runtime._table import clear, open_sessions, session
 from skltransfer._engine.runtime._tensors import OUTPUTS, Torch
 from skltransfer._engine.runtime._threads import cpu_share, workers
 
@@ -33,14 +20,15 @@ __all__ = [
     "ALL",
     "OUTPUTS",
     "PROVIDERS",
+    "Cancel",
     "Device",
     "Finding",
     "Room",
     "Rows",
     "Session",
-    "Cancel",
     "Torch",
     "bus_speed",
+    "cancel_switch",
     "clear",
     "cpu_share",
     "diagnose",
@@ -49,7 +37,6 @@ __all__ = [
     "open_sessions",
     "resolve",
     "session",
-    "cancel_switch",
     "why_not",
     "workers",
 ]

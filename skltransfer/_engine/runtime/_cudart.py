@@ -1,6 +1,6 @@
-"""The few calls of the CUDA runtime that ONNX Runtime has no Python for: memory that is locked, memory that is free.
+"""Calls of the CUDA runtime that ONNX Runtime does not expose to Python: pin memory, count free memory.
 
-Where there is no CUDA runtime, nothing is locked and nothing is known; everything else goes on as before.
+Without a CUDA runtime, memory is not pinned and free memory is unknown.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy.typing as npt
 
-from skltransfer._engine.runtime._devices import Device, import_onnxruntime
+from skltransfer._engine.runtime._device import Device
+from skltransfer._engine.runtime._providers import import_onnxruntime
 
-#: ``cudaHostRegisterPortable``: locked for every device, not only for the one the thread uses.
+#: ``cudaHostRegisterPortable``: pinned for every device, not only for the one the thread uses.
 FOR_EVERY_DEVICE = 1
 
 
 @functools.cache
 def _library() -> Any:
-    """Find the CUDA runtime ONNX Runtime was built for, which it has loaded where a GPU runs; None elsewhere."""
+    """Load the CUDA runtime that ONNX Runtime was built for, which is in memory where a GPU runs; None elsewhere."""
     major = (getattr(import_onnxruntime(), "cuda_version", "") or "").partition(".")[0]
     name = f"cudart64_{major}.dll" if sys.platform == "win32" else f"libcudart.so.{major}"
     try:
@@ -31,32 +32,32 @@ def _library() -> Any:
 
 
 def lock_pages(block: npt.NDArray[Any]) -> bool:
-    """Keep the system from moving an array's memory, so that a device copies from it at the full speed of the bus.
+    """Pin an array's memory, so that a device copies from it at the full speed of the bus.
 
-    Of other memory the driver first makes a copy in a locked buffer of its own. The lock ends with the array.
+    The driver copies other memory to a pinned buffer of its own first. The array is unpinned when it is freed.
 
     Parameters
     ----------
     block : ndarray
-        Contiguous, and owner of its memory.
+        A contiguous array that owns its memory.
 
     Returns
     -------
     bool
-        Whether it was done; it is an offer to the device, not a condition.
+        Whether it was pinned. Everything works without, at a lower speed.
     """
     library, address = _library(), block.ctypes.data
     if library is None or not block.nbytes:
         return False
     if library.cudaHostRegister(ctypes.c_void_p(address), ctypes.c_size_t(block.nbytes), FOR_EVERY_DEVICE):
         return False
-    # Called before the memory is given back; at exit the driver may be gone, and the process gives back everything.
+    # Runs before the memory is freed. Not at exit: the driver may be gone, and the process frees everything anyway.
     weakref.finalize(block, library.cudaHostUnregister, ctypes.c_void_p(address)).atexit = False
     return True
 
 
 def free_memory(device: Device) -> int | None:
-    """Count the bytes that are free on a device; None where that cannot be known, as on a CPU."""
+    """Return the free bytes of a device; None if unknown, as on a CPU."""
     library = _library() if device.kind != "cpu" else None
     free, total = ctypes.c_size_t(), ctypes.c_size_t()
     if library is None or library.cudaSetDevice(device.index):

@@ -1,4 +1,4 @@
-"""Memory that batches are put together in: locked, so that a device copies from it without a detour."""
+"""Memory in which batches are collated: pinned, so that a device copies from it directly."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from skltransfer._engine.runtime._cudart import lock_pages
 
 
 class Block:
-    """A piece of memory that grows to the largest batch it has held.
+    """A block of memory that grows to the largest batch it has held.
 
     Parameters
     ----------
     lock : bool
-        Whether to lock its pages.
+        Whether to pin it.
     """
 
     def __init__(self, *, lock: bool) -> None:
         self._lock, self._bytes = lock, np.empty(0, np.uint8)
 
     def room(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-        """Give an array to fill, in the place of the one before."""
+        """Return an array to fill; it overwrites the one before."""
         kind = np.dtype(dtype)
         size = math.prod(shape) * kind.itemsize
         if size > len(self._bytes):
@@ -37,12 +37,12 @@ class Block:
 
 
 class Staging:
-    """Blocks, as many as there are batches under way at one time.
+    """Blocks, as many as there are batches in flight at a time.
 
     Parameters
     ----------
     lock : bool
-        Whether to lock their pages.
+        Whether to pin them.
     """
 
     def __init__(self, *, lock: bool) -> None:
@@ -51,14 +51,14 @@ class Staging:
     @contextmanager
     def lend(self) -> Iterator[Block]:
         """Lend a block to one batch."""
-        block = self._take()
+        block = self._pop()
         try:
             yield block
         finally:
             self._free.append(block)
 
-    def _take(self) -> Block:
+    def _pop(self) -> Block:
         try:
             return self._free.pop()
-        except IndexError:  # asked first, another thread could be faster
+        except IndexError:  # checking first would race with other threads
             return Block(lock=self._lock)

@@ -1,4 +1,4 @@
-"""How many threads this process may use."""
+"""Number of threads that this process may use."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def cpu_share() -> int:
 
 
 def workers(n_jobs: int | None) -> int:
-    """Turn the parameter ``n_jobs`` into a number of threads.
+    """Return the number of threads for the parameter ``n_jobs``.
 
     Parameters
     ----------
     n_jobs : int or None
-        None: as many as this process may keep busy, one inside a thread that joblib started. A number is taken as
-        joblib takes it: -1 is all processors, -2 all but one.
+        None: as many as this process may keep busy, or one inside a thread that joblib started. A number means what it
+        means to joblib: -1 is all processors, -2 all but one.
 
     Returns
     -------
@@ -39,11 +39,11 @@ def workers(n_jobs: int | None) -> int:
 
     if n_jobs is not None:
         return int(effective_n_jobs(n_jobs))
-    return 1 if _in_thread_of_joblib() else min(cpu_share(), int(effective_n_jobs(-1)))
+    return 1 if _in_joblib_thread() else min(cpu_share(), int(effective_n_jobs(-1)))
 
 
-def _in_thread_of_joblib() -> bool:
-    """Tell whether joblib runs this in one of several threads; for its processes, `cpu_share` knows their share."""
+def _in_joblib_thread() -> bool:
+    """Check whether joblib runs this in one of several threads; `cpu_share` handles its processes."""
     from joblib.parallel import get_active_backend
 
     nested = bool(getattr(get_active_backend()[0], "nesting_level", 0))
