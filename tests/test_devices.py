@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from skltransfer._engine import hub, runtime
-from skltransfer._engine.runtime import Device, _devices
+from skltransfer._engine.runtime import Device, _diagnosis, _driver, _providers, _resolve
 from skltransfer.errors import DeviceError, DeviceWarning
 from tests import graphs
 
@@ -16,14 +16,14 @@ CPU, CUDA = Device(), Device("cuda")
 
 
 def has_gpu() -> bool:
-    return _devices._driver().devices > 0
+    return _driver.query().devices > 0
 
 
 def test_identity_model_is_what_onnx_makes_of_it():
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
     graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", value[:1], value[1:])
     model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 13)])
-    assert onnx.load_from_string(_devices.IDENTITY_MODEL) == model
+    assert onnx.load_from_string(_resolve.IDENTITY_MODEL) == model
 
 
 def test_cpu_is_the_cpu():
@@ -41,31 +41,33 @@ def test_cpu_is_the_cpu():
     ],
 )
 def test_name_of_a_device_that_works_is_parsed(monkeypatch, name, device, written):
-    monkeypatch.setattr(_devices, "why_not", lambda device: "")
+    monkeypatch.setattr(_resolve, "why_not", lambda device: "")
     assert (runtime.resolve(name), str(device)) == (device, written)
 
 
 @pytest.mark.parametrize("name", ["gpu", "CUDA", "cpu:0", "cuda:", "cuda:-1", "cuda:x", " cuda", "cuda\n", "", "mps"])
 def test_name_of_no_device_is_refused_with_the_names_there_are(name):
-    with pytest.raises(ValueError, match="is none of 'auto', 'cpu', 'cuda', 'cuda:1', 'cuda:all'; 'tensorrt' likewise"):
+    with pytest.raises(
+        ValueError, match="is not one of 'auto', 'cpu', 'cuda', 'cuda:1', 'cuda:all' or, likewise, 'tensorrt'"
+    ):
         runtime.resolve(name)
 
 
 def test_all_devices_are_those_the_driver_sees(monkeypatch):
-    monkeypatch.setattr(_devices, "_driver", lambda: _devices._Driver((13, 0), 3, ""))
+    monkeypatch.setattr(_driver, "query", lambda: _driver.Driver((13, 0), 3, ""))
     assert Device("cuda", runtime.ALL).each() == tuple(Device("cuda", i) for i in range(3))
     assert Device("cuda", 2).each() == (Device("cuda", 2),)
 
 
 def test_all_devices_run_or_the_one_that_does_not_is_named(monkeypatch):
-    monkeypatch.setattr(_devices, "_driver", lambda: _devices._Driver((13, 0), 3, ""))
-    monkeypatch.setattr(_devices, "why_not", lambda device: "it is on fire." if device.index == 2 else "")
+    monkeypatch.setattr(_driver, "query", lambda: _driver.Driver((13, 0), 3, ""))
+    monkeypatch.setattr(_resolve, "why_not", lambda device: "it is on fire." if device.index == 2 else "")
     with pytest.raises(DeviceError, match="device='cuda:all' cannot run here: it is on fire"):
         runtime.resolve("cuda:all")
 
 
 def cuda_options(**choices):
-    return dict(_devices.provider_options(CUDA, **choices))["CUDAExecutionProvider"]
+    return dict(_providers.provider_options(CUDA, **choices))["CUDAExecutionProvider"]
 
 
 def test_gpu_multiplies_with_all_bits_only_where_it_must():
@@ -73,14 +75,14 @@ def test_gpu_multiplies_with_all_bits_only_where_it_must():
 
 
 def test_options_of_the_gpu_may_be_chosen(monkeypatch):
-    monkeypatch.setenv(_devices.OPTIONS, "cudnn_conv_algo_search=EXHAUSTIVE, gpu_mem_limit=1000")
+    monkeypatch.setenv(_providers.OPTIONS, "cudnn_conv_algo_search=EXHAUSTIVE, gpu_mem_limit=1000")
     found = cuda_options()
     assert (found["cudnn_conv_algo_search"], found["gpu_mem_limit"], found["device_id"]) == ("EXHAUSTIVE", "1000", "0")
 
 
 def test_option_without_a_value_is_refused(monkeypatch):
-    monkeypatch.setenv(_devices.OPTIONS, "cudnn_conv_algo_search")
-    with pytest.raises(DeviceError, match="SKLTRANSFER_CUDA_OPTIONS says cudnn_conv_algo_search without a value"):
+    monkeypatch.setenv(_providers.OPTIONS, "cudnn_conv_algo_search")
+    with pytest.raises(DeviceError, match="SKLTRANSFER_CUDA_OPTIONS sets cudnn_conv_algo_search without a value"):
         cuda_options()
 
 
@@ -89,7 +91,7 @@ def test_engines_of_tensorrt_have_a_folder_for_each_recipe(tmp_path, monkeypatch
     folders = {hub.engine_folder(key) for key in ("one", "two")}
     assert folders == {tmp_path / "engines" / "one", tmp_path / "engines" / "two"}
     assert all(folder.is_dir() for folder in folders)
-    options = dict(_devices.provider_options(Device("tensorrt"), engines=tmp_path))["TensorrtExecutionProvider"]
+    options = dict(_providers.provider_options(Device("tensorrt"), engines=tmp_path))["TensorrtExecutionProvider"]
     assert options["trt_engine_cache_path"] == str(tmp_path)
 
 
@@ -112,22 +114,22 @@ def facts(monkeypatch):
     """Set facts of the machine as they are on one where a GPU works; a test then breaks one of them."""
 
     def set_facts(
-        *, wheels=("onnxruntime-gpu",), available=_devices.PROVIDERS["cuda"], driver=((13, 0), 2, ""), **more
+        *, wheels=("onnxruntime-gpu",), available=_providers.PROVIDERS["cuda"], driver=((13, 0), 2, ""), **more
     ):
-        monkeypatch.setattr(_devices, "installed_wheels", lambda: dict.fromkeys(wheels, "1.31.1"))
+        monkeypatch.setattr(_diagnosis, "installed_wheels", lambda: dict.fromkeys(wheels, "1.31.1"))
         monkeypatch.setattr(ort, "get_available_providers", lambda: list(available))
         monkeypatch.setattr(ort, "cuda_version", "13.0", raising=False)
-        monkeypatch.setattr(_devices, "_driver", lambda: _devices._Driver(*driver))
-        monkeypatch.setattr(_devices, "_refused", lambda device: "" if more.get("starts") else "no kernel image")
+        monkeypatch.setattr(_driver, "query", lambda: _driver.Driver(*driver))
+        monkeypatch.setattr(_resolve, "_refused", lambda device: "" if more.get("starts") else "no kernel image")
         missing = more.get("missing")
-        monkeypatch.setattr(_devices.ctypes, "CDLL", lambda name, **_: _load(name, missing))
+        monkeypatch.setattr(_diagnosis.ctypes, "CDLL", lambda name, **_: _load(name, missing))
 
-    ort = _devices.import_onnxruntime()
+    ort = _providers.import_onnxruntime()
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    for cached in (_devices.why_not, _devices._warn_once):
+    for cached in (_resolve.why_not, _resolve._warn_once):
         cached.cache_clear()
     yield set_facts
-    for cached in (_devices.why_not, _devices._warn_once):
+    for cached in (_resolve.why_not, _resolve._warn_once):
         cached.cache_clear()
 
 
@@ -153,7 +155,7 @@ BROKEN = [
         {"driver": ((12, 8), 1, "")},
         r"supports CUDA up to 12.8, this ONNX Runtime is built for CUDA 13. Type: install or update the NVIDIA driver",
     ),
-    ({"driver": ((13, 0), 0, "")}, r"GPUs: 0 visible, number 0 asked for. Type: nvidia-smi, to see which there are"),
+    ({"driver": ((13, 0), 0, "")}, r"GPUs: 0 visible, number 0 requested. Type: nvidia-smi, to list the GPUs"),
     (
         {"missing": "providers_cuda for libcublas.so.13"},
         r"CUDA libraries: libcublas.so.13: .* onnxruntime/capi.* Type: pip install 'skltransfer\[cuda\]'",
@@ -177,7 +179,7 @@ def test_reason_why_a_gpu_cannot_run_is_found(facts, broken, message):
 
 def test_gpu_runs_without_cudnn_where_options_say_so(facts, monkeypatch):
     facts(missing="cudnn", starts=True)
-    monkeypatch.setenv(_devices.OPTIONS, "enable_cudnn=0")
+    monkeypatch.setenv(_providers.OPTIONS, "enable_cudnn=0")
     assert runtime.resolve("cuda") == CUDA
 
 
@@ -195,15 +197,15 @@ def test_what_onnx_runtime_says_is_given_in_short_and_nothing_is_printed(message
         assert enable_fallback == 0
         raise RuntimeError(message)
 
-    ort = _devices.import_onnxruntime()
-    monkeypatch.setattr(ort, "get_available_providers", lambda: list(_devices.PROVIDERS["cuda"]))
+    ort = _providers.import_onnxruntime()
+    monkeypatch.setattr(ort, "get_available_providers", lambda: list(_providers.PROVIDERS["cuda"]))
     monkeypatch.setattr(ort, "InferenceSession", refuse)
-    assert _devices._refused(CUDA) == REFUSALS[message]
+    assert _resolve._refused(CUDA) == REFUSALS[message]
     assert capfd.readouterr() == ("", "")
 
 
 def test_reason_why_tensorrt_cannot_run_is_found(facts):
-    facts(missing="providers_tensorrt", available=_devices.PROVIDERS["tensorrt"])
+    facts(missing="providers_tensorrt", available=_providers.PROVIDERS["tensorrt"])
     with pytest.raises(DeviceError, match=r"TensorRT libraries: .* Type: pip install tensorrt-cu13"):
         runtime.resolve("tensorrt")
 
@@ -212,7 +214,7 @@ def test_gpu_number_that_does_not_exist_is_named(facts, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     facts()
     with pytest.raises(
-        DeviceError, match=r"GPUs: 2 visible, number 2 asked for, CUDA_VISIBLE_DEVICES='0,1'. Type: unset"
+        DeviceError, match=r"GPUs: 2 visible, number 2 requested, CUDA_VISIBLE_DEVICES='0,1'. Type: unset"
     ):
         runtime.resolve("cuda:2")
 
@@ -231,26 +233,26 @@ class Driver:
     [
         (Driver(), ((13, 2), 2, "")),
         (Driver(init=100), ((13, 2), 0, "")),
-        (Driver(init=999), ((0, 0), 0, "the NVIDIA driver does not start (cuInit gives 999)")),
+        (Driver(init=999), ((0, 0), 0, "the NVIDIA driver does not start (cuInit returns 999)")),
     ],
     ids=["works", "hidden", "broken"],
 )
 def test_driver_is_asked_without_a_toolkit(library, found, monkeypatch):
-    monkeypatch.setattr(_devices.ctypes, "CDLL", lambda name: library)
-    assert _devices._driver.__wrapped__() == found
+    monkeypatch.setattr(_driver.ctypes, "CDLL", lambda name: library)
+    assert _driver.query.__wrapped__() == found
 
 
 def test_what_is_missing_when_libraries_are_loaded_is_not_printed(monkeypatch, capsys):
-    ort = _devices.import_onnxruntime()
-    monkeypatch.setattr(_devices, "_packages_of_cuda", lambda: ["nvidia-cublas"])
+    ort = _providers.import_onnxruntime()
+    monkeypatch.setattr(_providers, "_cuda_packages", lambda: ["nvidia-cublas"])
     monkeypatch.setattr(ort, "preload_dlls", lambda: print("Failed to load libcublas.so.13"))
-    _devices.preload_cuda(ort)
+    _providers.preload_cuda(ort)
     assert capsys.readouterr().out == ""
 
 
 def test_diagnosis_of_a_machine_where_all_is_well_finds_all_well(facts):
     facts()
-    assert [finding.ok for finding in runtime.diagnose()] == [True] * len(_devices.LOOKS)
+    assert [finding.ok for finding in runtime.diagnose()] == [True] * len(_diagnosis.CHECKS)
 
 
 def test_auto_takes_a_gpu_that_works(facts):
@@ -285,5 +287,7 @@ def test_telemetry_is_off_unless_the_user_turns_it_on(monkeypatch):
 
 @pytest.mark.skipif(has_gpu(), reason="a GPU is present")
 def test_session_that_would_run_elsewhere_than_asked_is_refused(capfd):
-    with pytest.raises(DeviceError, match=r"device='cuda:0' was asked for and ONNX Runtime runs this graph on CPU"):
+    with pytest.raises(
+        DeviceError, match=r"ONNX Runtime runs this graph on CPUExecutionProvider, not on device='cuda:0'"
+    ):
         runtime.Session(graphs.doubled().SerializeToString(), CUDA)

@@ -92,13 +92,13 @@ def test_model_may_be_a_card(embedder):
 
 
 def test_unknown_device_is_refused(embedder):
-    with pytest.raises(ValueError, match="device='gpu' is none of 'auto', 'cpu', 'cuda'"):
+    with pytest.raises(ValueError, match="device='gpu' is not one of 'auto', 'cpu', 'cuda'"):
         embedder.set_params(device="gpu").fit(PICTURES)
 
 
 @pytest.mark.parametrize("method", ["fit", "transform"])
 def test_absent_device_is_refused_with_the_reason(embedder, method, monkeypatch):
-    monkeypatch.setattr("skltransfer._engine.runtime._devices.why_not", lambda device: "it is on fire.")
+    monkeypatch.setattr("skltransfer._engine.runtime._resolve.why_not", lambda device: "it is on fire.")
     with pytest.raises(DeviceError, match="device='cuda:1' cannot run here: it is on fire"):
         getattr(embedder.set_params(device="cuda:1"), method)(PICTURES)
 

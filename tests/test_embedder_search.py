@@ -29,7 +29,7 @@ from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from skltransfer import PretrainedEmbedder, load_card
 from skltransfer._engine import runtime, stream
 from skltransfer._engine.modalities import image as images
-from skltransfer._engine.runtime._sessions import MAX_SESSIONS
+from skltransfer._engine.runtime._table import MAX_SESSIONS
 from skltransfer.cards import ImageSpec
 from skltransfer.errors import MissingDependencyError, SampleError
 from tests.graphs import pictures, save_images

@@ -341,7 +341,7 @@ def test_batch_size_repeated_in_reshapes_is_freed(kind, batch):
 
 def test_batch_size_can_be_left_frozen():
     built = graph.build(graphs.frozen("fails", 2), ArraySpec(), ["rows"], pool="", normalize=False, free_batch=False)
-    got = runtime.Session(built.SerializeToString(), runtime.Device(), batch=2).run(NUMBERS)
+    got = runtime.Session(built.SerializeToString(), runtime.Device(), batch_size=2).run(NUMBERS)
     np.testing.assert_allclose(got, 2 * NUMBERS)
 
 

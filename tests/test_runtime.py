@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 
 from skltransfer._engine import runtime
-from skltransfer._engine.runtime import Device, _bound, _cudart, _devices, _sessions, _staging, _threads
+from skltransfer._engine.runtime import (
+    Device,
+    _bound,
+    _cudart,
+    _driver,
+    _failures,
+    _providers,
+    _session,
+    _staging,
+    _table,
+    _threads,
+)
 from skltransfer.errors import DeviceError, ModelError, OutOfMemoryError
 from tests import graphs
 
@@ -18,11 +29,13 @@ NUMBERS = np.random.default_rng(0).standard_normal((7, 4)).astype(np.float32)
 
 
 def has_gpu() -> bool:
-    return _devices._driver().devices > 0
+    return _driver.query().devices > 0
 
 
 def doubled(batch="n") -> runtime.Session:
-    return runtime.Session(graphs.doubled(batch=batch).SerializeToString(), CPU, batch=None if batch == "n" else batch)
+    return runtime.Session(
+        graphs.doubled(batch=batch).SerializeToString(), CPU, batch_size=None if batch == "n" else batch
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -39,7 +52,7 @@ def test_session_runs_and_counts_rows():
 def bound(batch="n"):
     """A session as on a GPU: through buffers of its own, in few shapes."""
     model = graphs.doubled(batch=batch).SerializeToString()
-    return runtime.Session(model, CPU, bound=True, batch=None if batch == "n" else batch)
+    return runtime.Session(model, CPU, bound=True, batch_size=None if batch == "n" else batch)
 
 
 def test_buffers_are_filled_up_to_powers_of_two_and_used_again():
@@ -137,7 +150,7 @@ def test_memory_locks_are_an_offer():
 
 
 class Library:
-    """Stands in for the CUDA runtime, which does not start where there is no card: counts what it is asked for."""
+    """Stands in for the CUDA runtime, which does not start where there is no GPU: counts what it is asked for."""
 
     def __init__(self, code=0):
         self.code, self.locked = code, {}
@@ -183,7 +196,7 @@ def test_free_memory_is_what_the_runtime_says(monkeypatch):
 def test_graphs_are_recorded_one_at_a_time_and_each_slot_has_its_own(monkeypatch):
     monkeypatch.setattr(_bound, "MAX_GRAPHS", 2)
     session, busy, numbers = bound(), threading.Lock(), []
-    session._bound = _bound.Bound(_devices.import_onnxruntime(), session._session, CPU, graphs=True)
+    session._bound = _bound.Bound(_providers.import_onnxruntime(), session._session, CPU, graphs=True)
     real = _bound._Slot.run
 
     def run(slot, *rest):
@@ -208,7 +221,7 @@ def test_graphs_are_recorded_one_at_a_time_and_each_slot_has_its_own(monkeypatch
 def test_graphs_are_recorded_where_the_options_say_so(others, monkeypatch):
     assert bound()._bound._numbers is None
     options = [*others, ("CPUExecutionProvider", {"enable_cuda_graph": "1"})]
-    monkeypatch.setattr(_sessions, "provider_options", lambda *_, **__: options)
+    monkeypatch.setattr(_session, "provider_options", lambda *_, **__: options)
     assert bound()._bound._numbers is not None
 
 
@@ -275,8 +288,8 @@ SHORT = [
 
 @pytest.mark.parametrize("message", SHORT)
 def test_messages_of_short_memory_are_known(message):
-    assert _sessions._is_out_of_memory(RuntimeError(message))
-    assert not _sessions._is_out_of_memory(RuntimeError("Got invalid dimensions for input: x"))
+    assert _failures.is_out_of_memory(RuntimeError(message))
+    assert not _failures.is_out_of_memory(RuntimeError("Got invalid dimensions for input: x"))
 
 
 @pytest.mark.parametrize("batch", ["n", 7])
@@ -426,12 +439,12 @@ def test_session_that_fails_to_open_is_tried_again():
 
 
 def test_table_is_bounded_and_lets_go_of_what_was_unused_for_longest():
-    for i in range(_sessions.MAX_SESSIONS):
+    for i in range(_table.MAX_SESSIONS):
         runtime.session(str(i), CPU, doubled)
     runtime.session("0", CPU, doubled)
     runtime.session("new", CPU, doubled)
     keys = [key for key, _ in runtime.open_sessions()]
-    assert keys == [*map(str, range(2, _sessions.MAX_SESSIONS)), "0", "new"]
+    assert keys == [*map(str, range(2, _table.MAX_SESSIONS)), "0", "new"]
 
 
 def test_clear_lets_go_of_every_session():
