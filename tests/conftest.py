@@ -8,8 +8,7 @@ import pytest
 from hypothesis import settings
 
 from skltransfer._engine import cache, catalog, inspection, registry, runtime
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.paths import ROOT
 
 # The same examples in every run, however slow the machine: a search for new ones is a person's to start.
 settings.register_profile("same", derandomize=True, deadline=None, database=None)

@@ -25,7 +25,7 @@ from skltransfer.errors import DeviceError
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # as a script it is started from anywhere
 
-from tests import test_shared_models as real  # noqa: E402 - not before the line above
+from tests.shared import test_shared_models as real  # noqa: E402 - not before the line above
 
 #: Largest difference to the CPU, relative to the largest number: with all bits, and with those of TF32.
 EXACT, AGREEMENT = 1e-3, 1e-2

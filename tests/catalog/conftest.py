@@ -1,0 +1,17 @@
+"""Fixtures of the tests of the catalog."""
+
+import pytest
+
+from skltransfer._engine import inspection
+
+
+@pytest.fixture
+def no_child(monkeypatch):
+    """Fail if a child process is started."""
+    monkeypatch.setattr(inspection, "_facts_from_child", lambda *_: pytest.fail("a child was started"))
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Read unpinned graphs here: a child takes seconds, and is not what the test is about."""
+    monkeypatch.setattr(inspection, "_facts_from_child", inspection._facts)

@@ -1,0 +1,46 @@
+"""`skltransfer doctor`: what it finds and says."""
+
+import importlib.metadata
+
+import pytest
+
+from skltransfer import cli
+from skltransfer._engine import runtime
+from skltransfer.errors import DeviceError
+from tests.cli.support import lines
+
+
+def test_doctor_prints_versions_threads_and_device(capsys):
+    assert cli.main(["doctor"]) == 0
+    out = lines(capsys)
+    assert f"scikit-learn {importlib.metadata.version('scikit-learn')}" in out[0]
+    assert out[1] == f"Threads this process may use: {runtime.cpu_share()}"
+    assert out[-1] == f"device='auto' runs on {runtime.resolve('auto')}."
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "tensorrt"])
+def test_doctor_ends_with_status_1_if_the_named_device_cannot_run(device, monkeypatch, capsys):
+    def refuse(name):
+        raise DeviceError(f"device={name!r} cannot run here: no driver.")
+
+    monkeypatch.setattr(cli.runtime, "resolve", refuse)
+    assert cli.main(["doctor", "--device", device]) == 1
+    assert lines(capsys)[-1] == f"device={device!r} cannot run here: no driver."
+
+
+def test_doctor_prints_what_to_type_below_what_is_not_well(monkeypatch, capsys):
+    findings = [runtime.Finding("driver", True, "fine"), runtime.Finding("GPUs", False, "none", "buy one")]
+    monkeypatch.setattr(cli.runtime, "diagnose", lambda device: findings)
+    cli.main(["doctor", "--device", "cpu"])
+    assert [line.split() for line in lines(capsys)[5:8]] == [
+        ["driver", "yes", "fine"],
+        ["GPUs", "no", "none"],
+        ["type:", "buy", "one"],
+    ]
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cpu:1", "CUDA"])
+def test_a_device_of_another_form_is_refused(device, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["doctor", "--device", device])
+    assert f"'{device}' is none of auto, cpu, cuda" in capsys.readouterr().err

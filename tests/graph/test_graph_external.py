@@ -1,0 +1,119 @@
+"""External data: a file outside the manifest is never opened."""
+
+import os
+
+import numpy as np
+import pytest
+
+from skltransfer._engine import graph
+from skltransfer.cards import ArraySpec
+from skltransfer.errors import ModelError, UnsafeModelError
+from tests import graphs
+from tests.graph.support import NUMBERS, rows
+
+
+@pytest.fixture
+def canary(tmp_path):
+    """A file outside the model's folder that must never be opened, whatever a graph says."""
+    path = tmp_path / "canary.bin"
+    path.write_bytes(graphs.CANARY.tobytes())
+    (tmp_path / "model").mkdir()
+    return path
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Names of the files opened while a test runs, by Python and by onnx."""
+    import onnx.external_data_helper as helper
+
+    names, real = [], helper._open_external_data_fd
+    monkeypatch.setattr(helper, "_open_external_data_fd", lambda *a: names.append(os.path.join(*a[:2])) or real(*a))
+    return names
+
+
+#: What a graph may write to reach a file beside its folder; the second names are planted in the folder.
+LOCATIONS = {
+    "parent": lambda folder: "../canary.bin",
+    "absolute": lambda folder: str(folder.parent / "canary.bin"),
+    "round about": lambda folder: "x/../../canary.bin",
+    "link": lambda folder: (folder / "link.bin").symlink_to(folder.parent / "canary.bin") or "link.bin",
+    "link to a folder": lambda folder: (folder / "up").symlink_to(folder.parent) or "up/canary.bin",
+}
+
+
+def load_external(folder, location, place, manifest, **more):
+    model = graphs.external(graphs.outside(location, **more), place)
+    path = graphs.save(model, folder, pin=False)
+    return graph.load(path, manifest)
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["unlisted", "listed"])
+@pytest.mark.parametrize("place", graphs.PLACES)
+@pytest.mark.parametrize("way", LOCATIONS)
+def test_file_outside_the_folder_is_never_opened(canary, opened, way, place, listed):
+    folder = canary.parent / "model"
+    location = LOCATIONS[way](folder)
+    with pytest.raises(UnsafeModelError, match=r"which its card does not list|leads outside the model's folder"):
+        load_external(folder, location, place, [location] if listed else ["weights.bin"])
+    assert opened == []
+
+
+@pytest.mark.parametrize("place", graphs.PLACES)
+def test_file_in_the_folder_is_opened_only_if_listed(canary, opened, place):
+    folder = canary.parent / "model"
+    (folder / "secret.bin").write_bytes(canary.read_bytes())
+    with pytest.raises(
+        UnsafeModelError, match=r"weights in 'secret.bin', which its card does not list \(it lists w.bin\)"
+    ):
+        load_external(folder, "secret.bin", place, ["w.bin"])
+    assert opened == []
+
+
+@pytest.mark.parametrize("place", graphs.PLACES)
+def test_second_location_of_a_tensor_does_not_slip_through(canary, opened, place):
+    folder = canary.parent / "model"
+    for name in ("w.bin", "secret.bin"):
+        (folder / name).write_bytes(canary.read_bytes())
+    with pytest.raises(UnsafeModelError, match=r"weights in 'secret.bin', which its card does not list"):
+        load_external(folder, "w.bin", place, ["w.bin"], more=[("location", "secret.bin")])
+    assert opened == []
+
+
+@pytest.mark.parametrize("place", graphs.PLACES)
+def test_listed_file_is_taken_in_so_that_the_runtime_opens_none(canary, place):
+    folder = canary.parent / "model"
+    (folder / "w.bin").write_bytes(np.array([3, 5], np.float32).tobytes())
+    model = load_external(folder, "w.bin", place, ["w.bin"])
+    assert b"w.bin" not in model.SerializeToString()
+    got = rows(model, NUMBERS[:, :2].copy(), ["rows"], ArraySpec())
+    np.testing.assert_allclose(got, NUMBERS[:, :2] * ([2, 2] if place == "training" else [3, 5]), rtol=1e-6)
+
+
+def test_listed_file_in_a_folder_below_is_taken_in(canary):
+    folder = canary.parent / "model"
+    (folder / "data").mkdir()
+    (folder / "data" / "w.bin").write_bytes(np.array([3, 5], np.float32).tobytes())
+    model = load_external(folder, "data/w.bin", "initializer", ["data/w.bin"])
+    np.testing.assert_allclose(rows(model, NUMBERS[:, :2].copy(), ["rows"], ArraySpec())[0], NUMBERS[0, :2] * [3, 5])
+
+
+@pytest.mark.parametrize(
+    "keys", [{"offset": "99"}, {"length": "99"}, {"offset": "-1"}, {"length": "-1"}, {"offset": "x"}]
+)
+def test_listed_file_of_another_length_is_a_named_error(canary, keys):
+    folder = canary.parent / "model"
+    (folder / "w.bin").write_bytes(b"\0" * 8)
+    tensor = graphs.outside("w.bin", **keys)
+    path = graphs.save(graphs.external(tensor), folder, pin=False)
+    with pytest.raises(ModelError, match=r"'tiny.onnx': the weights 'w' outside it cannot be read"):
+        graph.load(path, ["w.bin"])
+
+
+def test_external_data_without_a_location_is_refused(canary):
+    with pytest.raises(UnsafeModelError, match=r"keeps weights in '', which its card does not list"):
+        load_external(canary.parent / "model", "", "initializer", ["w.bin"])
+
+
+def test_listed_file_that_is_missing_is_a_named_error(canary):
+    with pytest.raises(ModelError, match=r"'tiny.onnx': the weights 'w' outside it cannot be read"):
+        load_external(canary.parent / "model", "w.bin", "initializer", ["w.bin"])

@@ -1,0 +1,31 @@
+"""Fixtures of the tests of texts."""
+
+import pytest
+
+from skltransfer import PretrainedEmbedder
+from skltransfer._engine import runtime
+from tests import text_graphs
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return text_graphs.save(tmp_path_factory.mktemp("texts"))
+
+
+@pytest.fixture
+def embedder(folder):
+    return PretrainedEmbedder(folder, n_jobs=2)
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Shapes of the arrays that are run, those of the probe left out."""
+    shapes, run = [], runtime.Session.run
+
+    def recorded(session, samples, stop=None, leave=None):
+        if stop is not None:
+            shapes.append(samples.shape)
+        return run(session, samples, stop, leave)
+
+    monkeypatch.setattr(runtime.Session, "run", recorded)
+    return shapes

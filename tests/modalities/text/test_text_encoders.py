@@ -1,0 +1,93 @@
+"""Graphs that take tokens: their inputs, layers and pooling; padding has no part in a row."""
+
+import numpy as np
+import pytest
+
+from skltransfer import PretrainedEmbedder
+from skltransfer.errors import (
+    CardError,
+    LayerError,
+    ModelError,
+    ModelWarning,
+    ProbeError,
+)
+from tests import text_graphs
+from tests.modalities.text.support import ROWS, TEXTS
+from tests.text_graphs import BERT, POOLED, TABLE, context, expected, states
+
+INPUTS = {
+    "ids": {"input_ids": "int64"},
+    "ids of 32 bits": {"input_ids": "int32"},
+    "ids and mask": {"input_ids": "int64", "attention_mask": "int64"},
+    "ids, mask and types": BERT,
+    "ids, mask and types of 32 bits": dict.fromkeys(BERT, "int32"),
+    "types, mask and ids": dict(reversed(BERT.items())),
+    "a mask of floats": {"input_ids": "int64", "attention_mask": "float32"},
+    "a mask of booleans": {"input_ids": "int32", "attention_mask": "bool"},
+    "the names of TensorFlow": {"segment_ids": "int32", "input_mask": "int32", "input_ids": "int32"},
+}
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+def test_graph_may_take(kind, tmp_path):
+    path = text_graphs.save(tmp_path, text_graphs.encoder(INPUTS[kind]), layer="states", pool="mean")
+    np.testing.assert_allclose(PretrainedEmbedder(path).transform(TEXTS), ROWS, rtol=1e-5)
+
+
+@pytest.mark.parametrize("other", ["position_ids", "language"])
+def test_graph_that_takes_something_else_is_refused(other, tmp_path):
+    graph = text_graphs.encoder({"input_ids": "int64", other: "int64"})
+    with pytest.raises(CardError, match=rf"Of the graph's inputs \(input_ids, {other}\) one must be token ids"):
+        PretrainedEmbedder(text_graphs.save(tmp_path, graph)).transform(TEXTS)
+
+
+def test_graph_that_takes_no_ids_is_refused(tmp_path):
+    gather = text_graphs.node("Gather", ["table", "attention_mask"], ["states"])
+    graph = text_graphs.model([gather], {"attention_mask": "int64"}, "states", table=TABLE)
+    with pytest.raises(CardError, match=r"Of the graph's inputs \(attention_mask\) one must be token ids"):
+        PretrainedEmbedder(text_graphs.save(tmp_path, graph)).transform(TEXTS)
+
+
+@pytest.mark.parametrize("pool", POOLED)
+def test_padding_has_no_part_in(pool, embedder, runs):
+    embedder.set_params(layer="context", pool=pool, cache=None)
+    rows = embedder.transform(TEXTS)
+    assert runs == [(6, 10)]
+    np.testing.assert_allclose(rows, expected(TEXTS, pool, context), rtol=1e-5)
+    np.testing.assert_allclose(rows, np.concatenate([embedder.transform([t]) for t in TEXTS]), rtol=1e-5)
+
+
+def test_layer_that_is_a_row_already_is_given_the_mask(embedder):
+    rows = embedder.set_params(layer="embedding").transform(TEXTS)
+    np.testing.assert_allclose(rows, [states(text).sum(axis=0) for text in TEXTS], rtol=1e-6)
+
+
+def test_several_layers_stand_side_by_side(embedder):
+    rows = embedder.set_params(layer=["embedding", "states"], pool="max").transform(TEXTS)
+    want = np.hstack([[states(text).sum(axis=0) for text in TEXTS], expected(TEXTS, "max")])
+    np.testing.assert_allclose(rows, want, rtol=1e-6)
+
+
+def test_flatten_is_refused(embedder):
+    with pytest.raises(LayerError, match="pool='flatten' would give rows of different lengths for texts; take 'mean'"):
+        embedder.set_params(pool="flatten").transform(TEXTS)
+
+
+def test_layer_of_one_number_per_token_is_refused(embedder):
+    with pytest.raises(ProbeError, match=r"number of columns depends on the batch: 6 for a sample alone, 18 in one"):
+        embedder.set_params(layer="real").transform(TEXTS)
+
+
+@pytest.mark.parametrize("batch_size", ["auto", 2])
+def test_graph_that_mixes_padding_in_is_run_one_text_at_a_time_without_any(batch_size, tmp_path, runs):
+    path = text_graphs.save(tmp_path, text_graphs.mixer())
+    with pytest.warns(ModelWarning, match="a row alone differs from the same row in a batch.* one sample at a time"):
+        rows = PretrainedEmbedder(path, batch_size=batch_size).transform(TEXTS)
+    np.testing.assert_allclose(rows, 2 * ROWS, rtol=1e-5)  # states and their mean, averaged
+    assert sorted(runs) == sorted((1, 2 + len(text.split())) for text in TEXTS)
+
+
+def test_token_that_the_graph_does_not_know_names_the_samples(tmp_path):
+    path = text_graphs.save(tmp_path, text_graphs.encoder(table=TABLE[:-1]))
+    with pytest.raises(ModelError, match=r"fails on samples 0 to 1, .*out of.*bounds"):
+        PretrainedEmbedder(path).transform(["one", "eight"])

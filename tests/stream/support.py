@@ -1,0 +1,36 @@
+"""What the tests of the assembly line share."""
+
+import time
+from collections.abc import Collection
+
+import numpy as np
+
+from skltransfer import load_card
+from skltransfer._engine import catalog, runtime, stream
+from skltransfer._engine.stream import _line
+from skltransfer.errors import Unreadable
+from tests.graphs import expected, pictures
+
+PICTURES = pictures(100)
+ROWS = expected(PICTURES)
+FORMS = {"fused": _line._Fused, "pipelined": _line._Pipelined}
+
+
+def plan_of(path) -> stream.Plan:
+    return catalog.plan(load_card(path), runtime.Device())[0]
+
+
+def slowly(step, failing: Collection[int] = ()):
+    """Make a step take its time, which differs from sample to sample, and fail on some; a sample's red corner tells."""
+
+    def slow(first, *rest):
+        number = int((first if isinstance(first, np.ndarray) else first.data)[0, 0, 0])
+        time.sleep(0.0005 * (number % 5))
+        if number in failing:
+            raise Unreadable(f"number {number}")
+        return step(first, *rest)
+
+    return slow
+
+
+NUMBERED = [np.full((8, 8, 3), i, np.uint8) for i in range(200)]

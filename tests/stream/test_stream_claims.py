@@ -1,0 +1,67 @@
+"""Rows that others compute at the same time are waited for, not run."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from skltransfer._engine import runtime, stream
+from skltransfer._engine.cache import MemoryCache
+from skltransfer._engine.modalities import image as images
+from skltransfer._engine.stream import _embed
+from skltransfer.errors import SampleError
+from tests.stream.support import NUMBERED, PICTURES, ROWS, slowly
+
+
+@pytest.fixture
+def claimed(plan):
+    """A cache in which somebody else is about to compute the rows of the first ten pictures."""
+    cache = MemoryCache()
+    keys = [images.read(picture).digest() + plan.recipe.key.encode() for picture in PICTURES]
+    cache.claim(keys[:10])
+    return cache, keys
+
+
+def in_thread(plan, cache, samples=PICTURES):
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(stream.embed, samples, plan, cache=cache, batch_size=4)
+        while len(cache) < len(samples) - 10:
+            time.sleep(0.001)
+        yield future
+        yield future.result(timeout=10).rows
+
+
+def test_rows_that_others_compute_are_waited_for_and_not_run(form, plan, claimed):
+    cache, keys = claimed
+    running = in_thread(plan, cache)
+    assert not next(running).done()
+    cache.put({key: ROWS[i] for i, key in enumerate(keys[:10])})
+    np.testing.assert_allclose(next(running), ROWS, rtol=1e-5)
+    assert runtime.open_sessions()[plan.recipe.key, "cpu"].rows_run == 90
+
+
+def test_rows_that_others_gave_up_are_run(form, plan, claimed):
+    cache, keys = claimed
+    running = in_thread(plan, cache)
+    assert not next(running).done()
+    cache.release(set(keys[:10]))
+    np.testing.assert_allclose(next(running), ROWS, rtol=1e-5)
+    assert runtime.open_sessions()[plan.recipe.key, "cpu"].rows_run == 100
+
+
+def test_few_samples_wait_in_memory_for_others(plan, claimed, monkeypatch):
+    cache, keys = claimed
+    monkeypatch.setattr(_embed, "MOST_DEFERRED", 5)
+    threading.Timer(0.3, cache.release, [set(keys[:10])]).start()
+    np.testing.assert_allclose(stream.embed(PICTURES, plan, cache=cache).rows, ROWS, rtol=1e-5)
+
+
+def test_claims_end_with_an_error(form, plan, replace):
+    replace(prepare=slowly(images.prepare, failing={50}))
+    cache = MemoryCache()
+    with pytest.raises(SampleError, match="number 50"):
+        stream.embed(NUMBERED, plan, workers=2, batch_size=4, cache=cache)
+    keys = [images.read(picture).digest() + plan.recipe.key.encode() for picture in NUMBERED]
+    assert cache.claim(keys) == set(keys)
