@@ -129,7 +129,7 @@ def run(
     model: str | os.PathLike[str] | Card = "vision-mini",
     device: str = "auto",
     seed: int = 0,
-    tell: Callable[[str], None] = lambda text: None,
+    log: Callable[[str], None] = lambda text: None,
 ) -> Result:
     """Compare embeddings with raw pixels on labelled images, at several numbers of labels.
 
@@ -141,8 +141,8 @@ def run(
         As in `PretrainedEmbedder`.
     seed : int
         Chooses the splits, and the images if there are too many.
-    tell : callable
-        Told, in a few words, what is done next.
+    log : callable
+        Called with a few words about the next step.
 
     Returns
     -------
@@ -158,13 +158,13 @@ def run(
     plan, width = _plan(model, device)
     everything = load(folder)
     data = _some(everything, seed)
-    tell(f"embedding {len(data.y)} images of {len(data.names)} classes with {plan.card.name} on {plan.device}")
+    log(f"embedding {len(data.y)} images of {len(data.names)} classes with {plan.card.name} on {plan.device}")
     embedded, speed = _embed(data.samples, plan, width)
     failed = np.array([failure.index for failure in embedded.failures], np.int64)
     readable = np.setdiff1d(np.arange(len(data.y)), failed)
     dropped = tuple(embedded.failures)
     data, rows = _checked(data.take(readable), folder, dropped), embedded.rows[readable]
-    tell("learning from embeddings and from raw pixels")
+    log("learning from embeddings and from raw pixels")
     labels, curves = _compare(rows, _pixels(data.samples), data, seed)
     return Result(plan.card.name, str(plan.device), len(everything.y), data, rows, labels, curves, speed, dropped)
 
