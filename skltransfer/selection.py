@@ -1,20 +1,20 @@
-"""Which backbone, and is the score honest: backbones side by side, and groups of samples that are almost the same.
+"""Comparison of backbones, and groups of near-duplicate samples.
 
-The room uses the embedder as anyone does; what embeddings are, and where they are kept, it leaves to it.
+The room uses the embedder as any user does. It computes and caches no embeddings itself.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from skltransfer._engine import catalog, runtime
+from skltransfer._engine import catalog, judge, runtime
 from skltransfer.cards import Card
 from skltransfer.embedder import PretrainedEmbedder
 from skltransfer.errors import need
@@ -22,11 +22,7 @@ from skltransfer.errors import need
 Rows = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 
-#: Rows that are compared with all others at a time: bounds memory to this many rows of the table of similarities.
-BLOCK = 512
-#: Neighbours that vote on a sample in the column ``knn``.
-NEIGHBOURS = 5
-#: Samples that are embedded again for their time, where the cache had most of them.
+#: Samples that are embedded again to measure the time, if the cache had more than half of the rows.
 TIMED = 64
 COLUMNS = ("score", "score_std", "knn", "logme", "dim", "ms_per_sample", "model_mb", "embedding_mb")
 
@@ -44,33 +40,34 @@ def compare_backbones(
     device: str = "auto",
     n_jobs: int | None = None,
 ) -> Any:
-    """Embed labelled samples once with each backbone, and say what the embeddings are worth and what they cost.
+    """Compare backbones on labelled samples, by the scores and the cost of their embeddings.
 
     Parameters
     ----------
     X : list, array or column of n samples
-        What the backbones take, see `PretrainedEmbedder`.
+        Samples, as `PretrainedEmbedder` takes them.
     y : array-like of shape (n,)
         Classes, or numbers for a regression.
     models : list of str, path or Card, or dict
-        Backbones as `PretrainedEmbedder` takes them. A dict gives them names of your own, and may hold embedders: for
-        other layers, poolings or settings. Their `cache`, `device` and `n_jobs` count, not those given here.
+        Backbones, as `PretrainedEmbedder` takes them. Pass a dict to name them yourself, or to compare embedders with
+        other layers, poolings or settings; these keep their own `cache`, `device` and `n_jobs`.
     groups : array-like of shape (n,), default=None
-        Samples of one group are never on both sides of a split, and never neighbours; see `near_duplicate_groups`.
+        Samples of a group are never on both sides of a split, and are not counted as neighbors of each other. Pass
+        `near_duplicate_groups` if the data hold duplicates, which would make the scores too good.
     probe : estimator, default=None
-        What is cross-validated on the embeddings. None is ``StandardScaler`` and ``LogisticRegression(C=0.01)`` for
+        Estimator to cross-validate on the embeddings. None is ``StandardScaler`` and ``LogisticRegression(C=0.01)`` for
         classes, ``StandardScaler`` and ``RidgeCV`` for numbers.
     cv : int, splitter or iterable, default=5
         As in `sklearn.model_selection.cross_val_score`; an int makes stratified folds for classes, and folds that keep
         groups together if there are groups.
     scoring : str or callable, default=None
-        Of the probe; None is accuracy for classes and R2 for numbers.
+        Score of the probe; None is accuracy for classes and R2 for numbers.
     cache : "memory", path of a folder, True or None, default="memory"
-        As in `PretrainedEmbedder`. The search that follows finds the rows there.
+        As in `PretrainedEmbedder`. A search that follows reads the rows from it.
     device : str, default="auto"
         As in `PretrainedEmbedder`.
     n_jobs : int or None, default=None
-        Threads that embed, and fit the probe. None: as many as this process may keep busy.
+        Threads that embed, and that fit the probe. None: as many as this process may keep busy.
 
     Returns
     -------
@@ -78,19 +75,18 @@ def compare_backbones(
         A row per backbone, the best score first, indexed by ``model``:
 
         - ``score``, ``score_std``: mean and standard deviation over the folds of the probe's score;
-        - ``knn``: accuracy (or R2) of the vote of the 5 nearest other samples by cosine, leave-one-out; needs no
-          training;
-        - ``logme``: logarithm of the maximum evidence per sample, mean over the classes [1]_: how well a Bayesian
-          linear model explains the labels; needs no folds, is comparable within one data set only, higher is better;
-        - ``dim``: columns;
-        - ``ms_per_sample``: wall time to read, prepare and embed one, in ms, with all threads busy. Rows that a cache
-          had are not counted; if it had more than half of them, up to 64 samples are embedded again for their time;
+        - ``knn``: leave-one-out accuracy (or R2) of the 5 nearest neighbors by cosine; needs no training;
+        - ``logme``: maximum log evidence per sample of a Bayesian linear model, mean over the classes [1]_; needs no
+          folds, is comparable within one data set only, higher is better;
+        - ``dim``: columns of the embeddings;
+        - ``ms_per_sample``: wall time to read, prepare and embed a sample, in ms, with all threads busy. Rows from the
+          cache do not count; if it had more than half of them, up to 64 samples are embedded again to measure the time;
         - ``model_mb``, ``embedding_mb``: size of the model's files and of the embeddings of X, in 10^6 bytes.
 
     Raises
     ------
     ValueError
-        If two models have one name, or `X` and `y` differ in length.
+        If two models have the same name, or `X` and `y` differ in length.
     ModelError, DeviceError
         If a backbone cannot be used; all are opened before the first sample is embedded.
     MissingDependencyError
@@ -98,12 +94,12 @@ def compare_backbones(
 
     See Also
     --------
-    skltransfer.report.score_against_cost : The picture of it.
+    skltransfer.report.score_against_cost : Draws the result.
 
     Notes
     -----
-    A backbone learns nothing from X, so embedding outside the folds gives the scores of the whole pipeline. Choosing
-    the best of many backbones by their scores is a choice like any other: score the winner on samples not used here.
+    A backbone learns nothing from X, so embedding outside the folds gives the scores of the whole pipeline. The best
+    score of many backbones is optimistic: score the winner on samples that were not used here.
 
     References
     ----------
@@ -125,11 +121,11 @@ def compare_backbones(
     pandas = need("pandas", extra="compare")
     X = X if hasattr(X, "__len__") else list(X)
     check_consistent_length(X, y, groups)
-    judge = _judge(y, groups, probe, cv, scoring, n_jobs)
+    scores = _judge(y, groups, probe, cv, scoring, n_jobs)
     chosen = _embedders(models, cache=cache, device=device, n_jobs=n_jobs)
     for embedder in chosen.values():
         embedder.fit(X)
-    rows = [{"model": name, **_figures(embedder, X, judge)} for name, embedder in chosen.items()]
+    rows = [{"model": name, **_figures(embedder, X, scores)} for name, embedder in chosen.items()]
     frame = pandas.DataFrame(rows, columns=["model", *COLUMNS]).set_index("model")
     return frame.sort_values("score", ascending=False, kind="stable")
 
@@ -137,19 +133,19 @@ def compare_backbones(
 def near_duplicate_groups(X: Any, *, embedder: Any = None, threshold: float = 0.95) -> Indices:
     """Group samples that are almost the same, for the ``groups`` of `sklearn.model_selection.GroupKFold`.
 
-    A photograph that is in the data twice, once smaller or saved again, is learnt in one fold and asked for in another:
-    the score is too good. Samples whose embeddings have a cosine of at least `threshold` are put in one group, and so
-    are those that a chain of such pairs connects.
+    A photograph that is in the data twice, perhaps resized or saved again, may be in the training part and in the test
+    part of a split, which makes the score too good. Samples whose embeddings have a cosine of at least `threshold` are
+    put in the same group, and so are samples connected by a chain of such pairs.
 
     Parameters
     ----------
     X : list, array, column or generator of n samples
-        What `embedder` takes.
+        Samples, as `embedder` takes them.
     embedder : transformer, default=None
-        Gives the embeddings; None is ``PretrainedEmbedder()``, for images. For texts pass the embedder of the pipeline;
-        with the same cache, its rows are computed once. It is cloned, and left as it is.
+        Transformer that embeds; None is ``PretrainedEmbedder()``, for images. For texts pass the embedder of the
+        pipeline; with the same cache, its rows are computed once. It is cloned and not changed.
     threshold : float in (0, 1], default=0.95
-        Least cosine of two near duplicates. Lower finds more, and takes more for duplicates that are none, see Notes.
+        Least cosine of two near duplicates. A lower threshold finds more duplicates and more false ones, see Notes.
 
     Returns
     -------
@@ -167,15 +163,16 @@ def near_duplicate_groups(X: Any, *, embedder: Any = None, threshold: float = 0.
 
     Notes
     -----
-    What a threshold finds depends on the backbone. ``vision-mini`` on 293 photographs of clothes, changed on purpose:
-    0.95 finds all that were saved again as JPEG of quality 50, made half as large or 15 % brighter, 92 % of those that
-    lost 5 % on every side and 99 % of mirrored ones, and takes 2 % of the photographs for near duplicates of another;
-    0.97 finds 56 % and 74 % of those two kinds, and takes none. ``text-mini`` on 800 questions and 800 reviews: 0.95
-    finds all that differ in upper case only, 80 % and 35 % of those without punctuation, 21 % and 98 % of those with
-    two letters swapped, and takes 1.9 % and 0.3 % for near duplicates of another.
+    The effect of a threshold depends on the backbone. Measured with ``vision-mini`` on 293 photographs of clothes and
+    altered copies of them, 0.95 finds all copies that were saved again as JPEG of quality 50, halved in size or made
+    15 % brighter, 92 % of those cropped by 5 % on every side and 99 % of mirrored ones; 2 % of the photographs are
+    false near duplicates of another. 0.97 finds 56 % of the cropped and 74 % of the mirrored ones, without false ones.
+    Measured with ``text-mini`` on 800 questions and 800 reviews, 0.95 finds all copies that differ in upper case only,
+    80 % and 35 % of those without punctuation, and 21 % and 98 % of those with two letters swapped; 1.9 % and 0.3 % are
+    false near duplicates.
 
     All pairs are compared, a block of rows at a time: time grows with n squared, memory with n and with the number of
-    pairs found. A row that is all zeros or not finite (``on_error="nan"``) resembles no other.
+    pairs found. A row that is all zeros or not finite (``on_error="nan"``) is in a group of its own.
 
     Examples
     --------
@@ -189,35 +186,35 @@ def near_duplicate_groups(X: Any, *, embedder: Any = None, threshold: float = 0.
     from sklearn.base import clone
 
     if not isinstance(threshold, Real) or isinstance(threshold, bool) or not 0 < threshold <= 1:
-        raise ValueError(f"threshold={threshold!r} is no cosine above 0 and up to 1; 0.95 is the default.")
+        raise ValueError(f"threshold={threshold!r} must be a cosine in (0, 1]; the default is 0.95.")
     embedder = PretrainedEmbedder() if embedder is None else clone(embedder)
-    return _connected(_unit(embedder.fit_transform(X)), float(threshold))
+    return judge.connected_groups(judge.unit_rows(embedder.fit_transform(X)), float(threshold))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The models, and what each costs
+# Models and their cost
 
 
 def _embedders(models: Any, **options: Any) -> dict[str, PretrainedEmbedder]:
-    """Give every model a name and an embedder."""
+    """Return an embedder per model, by name."""
     from sklearn.base import clone
 
     if isinstance(models, (str, os.PathLike, Card)):
-        raise ValueError(f"models={models!r} is a single model; give several, such as ['vision-mini', 'other.onnx'].")
+        raise ValueError(f"models={models!r} is a single model; pass several, such as ['vision-mini', 'other.onnx'].")
     pairs = list(models.items()) if isinstance(models, Mapping) else [(catalog.load_card(m).name, m) for m in models]
     names = [name for name, _ in pairs]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"Two models are called {twice[0]!r}; name them yourself: models={{'NAME': ..., ...}}.")
+        raise ValueError(f"Two models are named {twice[0]!r}; name them yourself: models={{'NAME': ..., ...}}.")
     if not pairs:
-        raise ValueError("models is empty; list_models() names those that are installed.")
+        raise ValueError("models is empty; pass names of list_models(), files or cards.")
     return {
         name: clone(model) if isinstance(model, PretrainedEmbedder) else PretrainedEmbedder(model, **options)
         for name, model in pairs
     }
 
 
-def _figures(embedder: PretrainedEmbedder, X: Any, judge: Callable[[Rows], dict[str, float]]) -> dict[str, float]:
-    """Embed X and fill a row of the frame."""
+def _figures(embedder: PretrainedEmbedder, X: Any, scores: Callable[[Rows], dict[str, float]]) -> dict[str, float]:
+    """Embed X and return a row of the frame."""
     rows, seconds = _timed(embedder, X)
     card = catalog.load_card(embedder.model)
     size = sum(os.path.getsize(os.path.join(card.folder or "", file.path)) for file in card.files.values())
@@ -227,12 +224,12 @@ def _figures(embedder: PretrainedEmbedder, X: Any, judge: Callable[[Rows], dict[
         "model_mb": size / 1e6,
         "embedding_mb": rows.nbytes / 1e6,
     }
-    return {**judge(rows), **costs}
+    return {**scores(rows), **costs}
 
 
 def _timed(embedder: PretrainedEmbedder, X: Any) -> tuple[Rows, float]:
-    """Embed X, and give the seconds per sample that was run; opening the backbone is not counted."""
-    embedder.transform(X[:1])  # opens it, and keeps the row if rows are kept
+    """Embed X; return the rows and the seconds per computed row, without opening the backbone."""
+    embedder.transform(X[:1])  # opens the backbone
     before, start = _rows_run(), time.perf_counter()
     rows = embedder.transform(X)
     seconds = time.perf_counter() - start
@@ -251,132 +248,28 @@ def _rows_run() -> dict[Any, int]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What the embeddings are worth
+# Scores
 
 
 def _judge(
     y: Any, groups: Any, probe: Any, cv: Any, scoring: Any, n_jobs: int | None
 ) -> Callable[[Rows], dict[str, float]]:
-    """Settle probe and folds, the same for all models; give what turns embeddings into figures."""
-    from joblib import parallel_config
+    """Fix probe and folds for all models; return a function that scores embeddings."""
     from sklearn.base import is_regressor
-    from sklearn.model_selection import cross_val_score
     from sklearn.utils import column_or_1d
     from sklearn.utils.multiclass import type_of_target
-    from threadpoolctl import threadpool_limits
 
     y = column_or_1d(y)
-    numbers = type_of_target(y) == "continuous" if probe is None else is_regressor(probe)
+    regression = type_of_target(y) == "continuous" if probe is None else is_regressor(probe)
     groups = np.arange(len(y)) if groups is None else np.unique(column_or_1d(groups), return_inverse=True)[1]
     grouped = len(np.unique(groups)) < len(y)
-    probe, splits = probe or _default_probe(numbers), list(_splits(y, groups if grouped else None, cv, numbers))
-    targets = _targets(y, numbers)
+    probe = probe or (judge.linear_regressor() if regression else judge.linear_classifier(0.01, scale=True))
+    splits = list(judge.splits(y, groups if grouped else None, cv, regression=regression))
+    targets = judge.as_targets(y, regression=regression)
 
-    def judge(rows: Rows) -> dict[str, float]:
-        # One thread per fit: on matrices this small, those of BLAS mostly wait for each other.
-        with threadpool_limits(1), parallel_config("threading", n_jobs=runtime.workers(n_jobs)):
-            scores = cross_val_score(probe, rows, y, cv=splits, scoring=scoring, error_score="raise")
-        knn = _knn(_unit(rows), targets, groups, numbers)
-        return {"score": scores.mean(), "score_std": scores.std(), "knn": knn, "logme": _logme(rows, targets)}
+    def scores(rows: Rows) -> dict[str, float]:
+        folds = judge.cross_validate(probe, rows, y, splits, scoring=scoring, n_jobs=n_jobs, error_score="raise")
+        knn = judge.knn(judge.unit_rows(rows), targets, groups, regression=regression)
+        return {"score": folds.mean(), "score_std": folds.std(), "knn": knn, "logme": judge.logme(rows, targets)}
 
-    return judge
-
-
-def _default_probe(numbers: bool) -> Any:
-    from sklearn.linear_model import LogisticRegression, RidgeCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    head = RidgeCV(np.logspace(0, 6, 13)) if numbers else LogisticRegression(C=0.01, max_iter=1000)
-    return make_pipeline(StandardScaler(), head)
-
-
-def _splits(y: Any, groups: Indices | None, cv: Any, numbers: bool) -> Iterator[tuple[Indices, Indices]]:
-    """Split; an int keeps groups together where there are some, which scikit-learn's own reading of an int does not."""
-    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, check_cv
-
-    if groups is not None and isinstance(cv, int):
-        cv = (GroupKFold if numbers else StratifiedGroupKFold)(cv)
-    yield from check_cv(cv, y, classifier=not numbers).split(np.zeros(len(y)), y, groups)
-
-
-def _targets(y: Any, numbers: bool) -> npt.NDArray[np.float64]:
-    """Give labels as columns of numbers: one per class, 0 or 1, or the numbers themselves."""
-    if numbers:
-        return np.asarray(y, np.float64)[:, np.newaxis]
-    classes, index = np.unique(y, return_inverse=True)
-    return np.eye(len(classes))[index]
-
-
-def _knn(unit: Rows, targets: npt.NDArray[np.float64], groups: Indices, numbers: bool) -> float:
-    """Score the mean of the nearest samples of other groups, weighted by their cosine."""
-    from sklearn.metrics import accuracy_score, r2_score
-
-    guesses = np.empty_like(targets)
-    for block in _blocks(len(unit)):
-        cosine = unit[block] @ unit.T
-        cosine[groups[block, np.newaxis] == groups] = -np.inf
-        nearest = np.argpartition(-cosine, min(NEIGHBOURS, len(unit) - 1) - 1, axis=1)[:, :NEIGHBOURS]
-        weights = np.maximum(np.take_along_axis(cosine, nearest, axis=1), 1e-6)
-        weights[np.isneginf(np.take_along_axis(cosine, nearest, axis=1))] = 0
-        guesses[block] = np.einsum("nk,nkt->nt", weights, targets[nearest]) / weights.sum(axis=1, keepdims=True)
-    if numbers:
-        return float(r2_score(targets, guesses))
-    return float(accuracy_score(targets.argmax(axis=1), guesses.argmax(axis=1)))
-
-
-def _logme(rows: Rows, targets: npt.NDArray[np.float64], most: int = 100) -> float:
-    """Maximise the evidence of a Bayesian linear model per column of the targets, by its fixed point; give the mean."""
-    n, d = rows.shape
-    left, values, _ = np.linalg.svd(rows.astype(np.float64), full_matrices=False)
-    power, seen = values**2, (left.T @ targets) ** 2
-    unseen = np.maximum((targets**2).sum(axis=0) - seen.sum(axis=0), 0)
-    evidences = []
-    for known, rest in zip(seen.T, unseen, strict=True):
-        weight = noise = 1.0  # precisions
-        for _ in range(most):
-            ratio = weight / noise
-            effective = (power / (power + ratio)).sum()
-            length = (power * known / (power + ratio) ** 2).sum()
-            error = (known * (ratio / (power + ratio)) ** 2).sum() + rest
-            weight, noise = effective / max(length, 1e-12), (n - effective) / max(error, 1e-12)
-            if abs(weight / noise - ratio) <= 1e-4 * ratio:
-                break
-        spread = np.log(weight + noise * power).sum() + max(d - n, 0) * np.log(weight)
-        evidence = d * np.log(weight) + n * np.log(noise / (2 * np.pi)) - spread - noise * error - weight * length
-        evidences.append(evidence / 2 / n)
-    return float(np.mean(evidences))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Cosines
-
-
-def _unit(rows: npt.ArrayLike) -> Rows:
-    """Scale rows to unit length; those without a direction become zero and so are near nothing."""
-    rows = np.asarray(rows, dtype=np.float32)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    usable = np.broadcast_to(np.isfinite(lengths) & (lengths > 0), rows.shape)
-    unit: Rows = np.divide(rows, lengths, out=np.zeros_like(rows), where=usable)
-    return unit
-
-
-def _blocks(n: int) -> Iterator[slice]:
-    return (slice(start, start + BLOCK) for start in range(0, n, BLOCK))
-
-
-def _connected(rows: Rows, threshold: float) -> Indices:
-    """Number the connected components of the pairs of unit rows whose cosine reaches the threshold."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    n, pairs = len(rows), [np.empty((2, 0), np.intp)]
-    for block in _blocks(n):
-        # Float32 rounds the cosine of a row with itself to a little less than 1.
-        near = np.nonzero(rows[block] @ rows[block.start :].T >= threshold - 1e-6)
-        pairs.append(np.asarray(near) + block.start)
-    left, right = np.concatenate(pairs, axis=1)
-    graph = coo_array((np.ones(len(left), dtype=bool), (left, right)), shape=(n, n))
-    groups = connected_components(graph, directed=False)[1]
-    _, first, number = np.unique(groups, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[number]
+    return scores

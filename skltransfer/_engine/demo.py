@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from skltransfer._engine import catalog, runtime, stream
+from skltransfer._engine import catalog, judge, runtime, stream
 from skltransfer._engine.modalities import image as images
 from skltransfer.cards import Card, ImageSpec
 from skltransfer.datasets import load_emoji
@@ -129,7 +129,7 @@ def run(
     model: str | os.PathLike[str] | Card = "vision-mini",
     device: str = "auto",
     seed: int = 0,
-    tell: Callable[[str], None] = lambda text: None,
+    log: Callable[[str], None] = lambda text: None,
 ) -> Result:
     """Compare embeddings with raw pixels on labelled images, at several numbers of labels.
 
@@ -141,8 +141,8 @@ def run(
         As in `PretrainedEmbedder`.
     seed : int
         Chooses the splits, and the images if there are too many.
-    tell : callable
-        Told, in a few words, what is done next.
+    log : callable
+        Called with a few words about the next step.
 
     Returns
     -------
@@ -158,13 +158,13 @@ def run(
     plan, width = _plan(model, device)
     everything = load(folder)
     data = _some(everything, seed)
-    tell(f"embedding {len(data.y)} images of {len(data.names)} classes with {plan.card.name} on {plan.device}")
+    log(f"embedding {len(data.y)} images of {len(data.names)} classes with {plan.card.name} on {plan.device}")
     embedded, speed = _embed(data.samples, plan, width)
     failed = np.array([failure.index for failure in embedded.failures], np.int64)
     readable = np.setdiff1d(np.arange(len(data.y)), failed)
     dropped = tuple(embedded.failures)
     data, rows = _checked(data.take(readable), folder, dropped), embedded.rows[readable]
-    tell("learning from embeddings and from raw pixels")
+    log("learning from embeddings and from raw pixels")
     labels, curves = _compare(rows, _pixels(data.samples), data, seed)
     return Result(plan.card.name, str(plan.device), len(everything.y), data, rows, labels, curves, speed, dropped)
 
@@ -276,22 +276,15 @@ def _compare(
     rows: npt.NDArray[np.float32], pixels: npt.NDArray[np.float32], data: Labelled, seed: int
 ) -> tuple[tuple[int, ...], tuple[Curve, ...]]:
     """Cross-validate the same classifier on both, on the same splits."""
-    from joblib import parallel_config
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    from threadpoolctl import threadpool_limits
-
     counts = data.counts()
     smallest = int((counts - -(-counts // FOLDS)).min())  # of any training part
     sizes = [k for k in LABELS if k < smallest]
     splits = [list(_splits(data.y, k, seed)) for k in (*sizes, len(data.y))]
-    classifier = LogisticRegression(max_iter=1000)
-    contenders = {"embedding": (classifier, rows), "raw pixels": (make_pipeline(StandardScaler(), classifier), pixels)}
-    # One thread per fit: on matrices this small, those of BLAS mostly wait for each other, minutes on a busy machine.
-    with threadpool_limits(1), parallel_config("threading", n_jobs=runtime.workers(None)):
-        curves = [_curve(name, *what, data.y, splits) for name, what in contenders.items()]
-    return (*sizes, round(len(splits[-1][0][0]) / len(data.names))), tuple(curves)
+    curves = (
+        _curve("embedding", judge.linear_classifier(scale=False), rows, data.y, splits),
+        _curve("raw pixels", judge.linear_classifier(scale=True), pixels, data.y, splits),
+    )
+    return (*sizes, round(len(splits[-1][0][0]) / len(data.names))), curves
 
 
 def _splits(y: Indices, labels: int, seed: int) -> Iterator[tuple[Indices, Indices]]:
@@ -310,7 +303,5 @@ def _curve(
     y: Indices,
     splits: Sequence[Sequence[tuple[Indices, Indices]]],
 ) -> Curve:
-    from sklearn.model_selection import cross_val_score
-
-    scores = [cross_val_score(estimator, columns, y, cv=split) for split in splits]
+    scores = [judge.cross_validate(estimator, columns, y, split) for split in splits]
     return Curve(name, tuple(float(s.mean()) for s in scores), tuple(float(s.std()) for s in scores))

@@ -1,4 +1,4 @@
-"""What bounds this machine: preparing samples, the way to the device, or the graph; and which knob moves it."""
+"""The bottleneck of this machine: preparing samples, the copy to the device, or the graph; and what speeds it up."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from skltransfer._engine import catalog, quantization, runtime, stream, syntheti
 from skltransfer.cards import Card, ImageSpec
 from skltransfer.errors import CardError
 
-#: Sizes of the photographs that are made up: what cameras and shops make of them, in pixels.
+#: Sizes of the synthetic photographs in pixels, as cameras and web shops use them.
 SIZES = [(640, 480), (480, 640), (1024, 768), (500, 500)] * 16
 TEXTS = 256
-#: Samples prepared at once.
+#: Samples prepared at a time, as a thread of the stream does.
 PART = 8
-#: Passes, of which the fastest counts.
+#: Passes; the fastest counts, because others are slowed by the rest of the machine.
 PASSES = 3
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """What was measured, in samples per second unless said otherwise.
+class Profile:
+    """Speeds, in samples per second unless stated otherwise.
 
     Parameters
     ----------
     model, device : str
-        What ran, and where.
+        Name of the backbone, and the device it ran on.
     samples, workers : int
-        How many, and the threads of the whole way.
+        Number of samples, and of threads of `end_to_end`.
     prepare : float
-        Read, decode, resize, or make tokens: one thread.
+        Read, decode, resize or tokenize, on one thread.
     draft : float or None
-        As `prepare`, with ``draft=True``; None where there is nothing to shrink.
+        As `prepare`, with ``draft=True``; None if the samples are not images or the card says so already.
     graph : float
         The graph alone: one thread of a CPU, or the device.
-    batch : int
-        Samples it was given at once.
-    whole : float
-        The whole way on all threads, nothing cached.
+    batch_size : int
+        Most samples of one run of the graph.
+    end_to_end : float
+        From samples to rows on all threads, nothing cached.
     bus : float or None
         Bytes per second into the device's memory; None on a CPU.
     sample_bytes : int
@@ -55,71 +55,71 @@ class Bounds:
     prepare: float
     draft: float | None
     graph: float
-    batch: int
-    whole: float
+    batch_size: int
+    end_to_end: float
     bus: float | None
     sample_bytes: int
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Seconds a sample takes in each place; threads prepare side by side for a device that runs meanwhile."""
+        """Seconds per sample of each step. For a device all threads prepare, and all steps run at the same time."""
         if self.bus is None:
             return {"prepare": 1 / self.prepare, "graph": 1 / self.graph}
-        places = {"prepare": 1 / (self.prepare * self.workers), "graph": 1 / self.graph}
-        return {**places, "transfer": self.sample_bytes / self.bus}
+        steps = {"prepare": 1 / (self.prepare * self.workers), "graph": 1 / self.graph}
+        return {**steps, "transfer": self.sample_bytes / self.bus}
 
     @property
-    def bound(self) -> str:
-        """Where a sample takes longest: ``"prepare"``, ``"graph"`` or ``"transfer"``."""
-        return max(self.seconds, key=lambda place: self.seconds[place])
+    def bottleneck(self) -> str:
+        """The slowest step: ``"prepare"``, ``"graph"`` or ``"transfer"``."""
+        return max(self.seconds, key=lambda step: self.seconds[step])
 
     @property
     def share(self) -> float:
-        """Part of the time that is: all of it on a device, which does the rest meanwhile."""
-        longest = self.seconds[self.bound]
+        """Part of the time that the bottleneck takes; 1 on a device, where the steps run at the same time."""
+        longest = self.seconds[self.bottleneck]
         return longest / sum(self.seconds.values()) if self.bus is None else 1.0
 
 
 def measure(
     model: str | os.PathLike[str] | Card = "vision-mini", device: str = "auto", samples: Sequence[Any] | None = None
-) -> Bounds:
-    """Measure preparing, graph, bus and the whole way, on this machine as it is now.
+) -> Profile:
+    """Measure preparation, graph, bus and everything together, on this machine.
 
     Parameters
     ----------
     model, device
         As in `PretrainedEmbedder`.
     samples : sequence, optional
-        Images or texts; made up by default: JPEG files of 0.25 to 0.8 million pixels, or texts of 5 to 300 words.
+        Images or texts. Synthetic by default: JPEG files of 0.25 to 0.8 million pixels, or texts of 5 to 300 words.
 
     Returns
     -------
-    Bounds
+    Profile
 
     Raises
     ------
     CardError
-        If the model takes numbers: there is nothing to prepare, and nothing to make up.
+        If the model takes arrays: there is nothing to prepare, and no synthetic samples exist.
     SampleError
         If a sample cannot be read.
     """
     card = catalog.load_card(model)
     if card.modality == "array":
-        raise CardError(f"{card.name!r} takes numbers: its graph alone is what takes time.")
+        raise CardError(f"{card.name!r} takes arrays, which need no preparation: all of the time is that of its graph.")
     plan, width = catalog.plan(card, runtime.resolve(device))
-    given = _made_up(card) if samples is None else list(samples)
+    given = _synthetic(card) if samples is None else list(samples)
     workers = runtime.workers(None)
 
-    def whole() -> None:
+    def end_to_end() -> None:
         stream.embed(given, plan, count=len(given), width=width, workers=workers)
 
-    whole()  # opens, warms, and refuses samples that cannot be read
+    end_to_end()  # opens the backbone, warms up, and raises for samples that cannot be read
     preparer = stream.PREPARERS[type(plan.recipe.input)](plan)
     pieces = [parts[0] for sample in given for parts in preparer.prepare([preparer.read(sample)])]
     batches = _batches(pieces, preparer.batch(stream.LINES[plan.device.kind].form), by_length=preparer.by_length)
     ready = [preparer.collate(batch) for batch in batches]
     session = stream.open_backbone(plan, pieces[0])
-    return Bounds(
+    return Profile(
         model=card.name,
         device=str(plan.device),
         samples=len(given),
@@ -127,19 +127,19 @@ def measure(
         prepare=len(given) / _fastest(lambda: _prepare(plan, given)),
         draft=_draft(plan, given),
         graph=len(given) / _fastest(lambda: [session.run(batch) for batch in ready]),
-        batch=max(map(len, batches)),
-        whole=len(given) / _fastest(whole),
+        batch_size=max(map(len, batches)),
+        end_to_end=len(given) / _fastest(end_to_end),
         bus=None if plan.device.kind == "cpu" else runtime.bus_speed(plan.device.each()[0], lock=True),
         sample_bytes=sum(piece.nbytes for piece in pieces) // len(pieces),
     )
 
 
-def _made_up(card: Card) -> list[Any]:
+def _synthetic(card: Card) -> list[Any]:
     return synthetic.texts(TEXTS) if card.modality == "text" else synthetic.photographs(SIZES)
 
 
 def _fastest(work: Callable[[], object]) -> float:
-    """Give the seconds of the fastest pass."""
+    """Return the seconds of the fastest pass."""
     seconds = []
     for _ in range(PASSES):
         start = time.perf_counter()
@@ -149,7 +149,7 @@ def _fastest(work: Callable[[], object]) -> float:
 
 
 def _prepare(plan: stream.Plan, samples: Sequence[Any]) -> None:
-    """Prepare samples as one thread of the line does."""
+    """Prepare samples as one thread of the stream does."""
     preparer = stream.PREPARERS[type(plan.recipe.input)](plan)
     sources = [preparer.read(sample) for sample in samples]
     for i in range(0, len(sources), PART):
@@ -157,7 +157,7 @@ def _prepare(plan: stream.Plan, samples: Sequence[Any]) -> None:
 
 
 def _draft(plan: stream.Plan, samples: Sequence[Any]) -> float | None:
-    """Prepare with a decoder that shrinks while it decodes."""
+    """Measure preparation with a decoder that shrinks images while it decodes them."""
     spec = plan.recipe.input
     if not isinstance(spec, ImageSpec) or spec.draft:
         return None
@@ -166,7 +166,7 @@ def _draft(plan: stream.Plan, samples: Sequence[Any]) -> float | None:
 
 
 def _batches(pieces: Sequence[Any], size: int, *, by_length: bool) -> list[list[Any]]:
-    """Cut into batches of so many pieces, or of so many tokens, similar lengths together."""
+    """Split into batches of `size` pieces, or of `size` tokens with similar lengths together."""
     if not by_length:
         return [list(pieces[i : i + size]) for i in range(0, len(pieces), size)]
     batches: list[list[Any]] = []
@@ -177,34 +177,34 @@ def _batches(pieces: Sequence[Any], size: int, *, by_length: bool) -> list[list[
     return batches
 
 
-def advice(bounds: Bounds, card: Card) -> list[str]:
-    """Say what would make the machine faster, the first thing first.
+def advice(profile: Profile, card: Card) -> list[str]:
+    """List what would speed up the bottleneck, the most effective first.
 
     Parameters
     ----------
-    bounds : Bounds
+    profile : Profile
         From `measure`.
     card : Card
-        Of the model that was measured.
+        The card of the measured model.
 
     Returns
     -------
     list of str
-        Sentences, with the figure where it was measured.
+        Sentences, with the speed-up if it was measured.
     """
-    again = "cache='memory' (the default) or a folder: a sample is embedded once, whatever is fitted on its row."
-    if bounds.bound == "prepare":
+    again = "cache='memory' (the default) or a folder: each sample is embedded once, however often it is used."
+    if profile.bottleneck == "prepare":
         tips = []
-        if bounds.draft is not None and bounds.draft > 1.1 * bounds.prepare:
-            gain = f"{bounds.draft / bounds.prepare:.1f} times as fast to prepare, pixels differ slightly"
+        if profile.draft is not None and profile.draft > 1.1 * profile.prepare:
+            gain = f"images are prepared {profile.draft / profile.prepare:.1f} times as fast, pixels differ slightly"
             tips.append(f"load_card(model, draft=True): {gain}.")
         if card.modality == "text":
-            tips.append("max_length: fewer tokens of each text.")
-        return [*tips, "More cores, or files that are smaller to begin with.", again]
-    if bounds.bound == "transfer":
-        return ["The bus is the limit: smaller input (size of the card), or another slot for the card.", again]
-    if bounds.bus is not None:
-        return ["precision='fp16', if the card has tensor cores.", "A smaller model.", again]
-    kept = quantization.kept(card, "int8")
-    how = f"{kept.measured['speed']} times as fast, measured" if kept else "often 1.4 to 2.4 times as fast"
+            tips.append("A smaller max_length: fewer tokens of each text.")
+        return [*tips, "More cores, or smaller files.", again]
+    if profile.bottleneck == "transfer":
+        return ["A smaller input size (load_card(model, size=...)), or a faster PCIe slot for the GPU.", again]
+    if profile.bus is not None:
+        return ["precision='fp16', if the GPU has tensor cores.", "A smaller model.", again]
+    found = quantization.find_quantized(card, "int8")
+    how = f"{found.measured['speed']} times as fast, measured" if found else "often 1.4 to 2.4 times as fast"
     return [f"precision='int8': the graph is {how}.", "A smaller model, or more cores.", again]

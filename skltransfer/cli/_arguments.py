@@ -1,44 +1,52 @@
-"""What arguments look like: their forms, refused before the work, and the rows of the tables of commands."""
+"""Commands and their arguments: types that refuse a wrong value before any work, and options that were renamed."""
 
 from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from skltransfer import report
 from skltransfer._engine import cache
+from skltransfer.errors import warn
+
+DEFAULT_MODEL = "vision-mini"
 
 
-def a_device(text: str) -> str:
-    """Check the form of a device's name; whether it runs is seen later."""
+def device(text: str) -> str:
+    """Check the form of a device name; whether the device runs is checked later."""
     if not re.fullmatch(r"auto|cpu|(cuda|tensorrt)(:(\d+|all))?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is none of auto, cpu, cuda, cuda:1, cuda:all; tensorrt likewise")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not one of auto, cpu, cuda, cuda:1, cuda:all or, likewise, tensorrt"
+        )
     return text
 
 
-def a_picture(text: str) -> Path:
-    """Refuse, before the work, what could not be written after it."""
-    path = an_output(text)
+def output_file(text: str) -> Path:
+    """Check that a file could be written at a path."""
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a file in an existing folder; create the folder with mkdir")
+    return path
+
+
+def picture_file(text: str) -> Path:
+    """Check that a picture could be written at a path."""
+    path = output_file(text)
     if path.suffix.lower() not in report.SUFFIXES:
         raise argparse.ArgumentTypeError(f"{text!r} does not end in {', '.join(report.SUFFIXES)}")
     return path
 
 
-def an_output(text: str) -> Path:
-    path = Path(text)
-    if path.is_dir() or not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a file in a folder that exists; make it with mkdir")
-    return path
-
-
-def a_cache(text: str) -> Path:
+def cache_folder(text: str) -> Path:
+    """Return the folder of a cache; of an empty text the user's own."""
     return Path(text) if text else cache.user_folder()
 
 
-def a_graph(text: str) -> Path:
+def graph_file(text: str) -> Path:
+    """Check that a path is that of a graph."""
     path = Path(text)
     if path.suffix != ".onnx":
         raise argparse.ArgumentTypeError(f"{text!r} is not an .onnx file")
@@ -46,7 +54,7 @@ def a_graph(text: str) -> Path:
 
 
 def numbers(kind: type[int] | type[float], count: int) -> Callable[[str], tuple[float, ...]]:
-    """Make a reader of numbers with commas between them."""
+    """Return a type that reads comma-separated numbers."""
 
     def read(text: str) -> tuple[float, ...]:
         try:
@@ -61,22 +69,62 @@ def numbers(kind: type[int] | type[float], count: int) -> Callable[[str], tuple[
     return read
 
 
-class Flag(NamedTuple):
-    """An argument, as ``ArgumentParser.add_argument`` takes it."""
+class _Renamed(argparse.Action):
+    """Store the value of an option under its old name, and warn with the new one, which is in ``const``."""
 
-    flag: str
-    options: Mapping[str, Any]
+    def __call__(self, parser: object, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        warn(f"{option} was renamed to {self.const} and will be removed; type {self.const}.", FutureWarning)
+        setattr(namespace, self.dest, values)
 
-    @property
-    def name(self) -> str:
-        """What the namespace calls it."""
-        return self.flag.lstrip("-").replace("-", "_")
+
+def add_renamed(parser: argparse.ArgumentParser, old: str, new: str, **options: Any) -> None:
+    """Add the old name of an option, which still works and which ``--help`` does not show."""
+    dest = new.lstrip("-").replace("-", "_")
+    parser.add_argument(old, dest=dest, action=_Renamed, const=new, help=argparse.SUPPRESS, **options)
+
+
+def _no_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add nothing."""
 
 
 class Command(NamedTuple):
-    """A command: what it is called, what it does, which function does it, what it takes."""
+    """A command.
+
+    Attributes
+    ----------
+    name, help : str
+        The word to type, and what the command does.
+    run : callable
+        Does it; returns the exit status.
+    add_arguments : callable
+        Adds the arguments of the command to its parser.
+    hidden : bool
+        Whether ``--help`` of the group leaves it out.
+    """
 
     name: str
     help: str
     run: Callable[[argparse.Namespace], int]
-    flags: Sequence[Flag] = ()
+    add_arguments: Callable[[argparse.ArgumentParser], None] = _no_arguments
+    hidden: bool = False
+
+    def add_to(self, group: Any) -> None:
+        """Add the command to a group, the result of ``ArgumentParser.add_subparsers``."""
+        # Abbreviated options would break when others are added.
+        shown = {} if self.hidden else {"help": self.help}
+        parser = group.add_parser(self.name, description=self.help, allow_abbrev=False, **shown)
+        parser.set_defaults(run=self.run)
+        self.add_arguments(parser)
+
+
+def add_commands(parser: argparse.ArgumentParser, commands: Sequence[Command]) -> Any:
+    """Add commands to a parser; without a command it prints its help and ends with status 2."""
+    parser.set_defaults(run=lambda args: _help(parser))
+    group = parser.add_subparsers(metavar="COMMAND")
+    for command in commands:
+        command.add_to(group)
+    return group
+
+
+def _help(parser: argparse.ArgumentParser) -> int:
+    parser.exit(2, parser.format_help())

@@ -1,4 +1,4 @@
-"""What `skltransfer demo` says: scores, remarks, and the snippet that goes on from there."""
+"""``skltransfer demo``: scores of embeddings and of raw pixels, a picture, and a snippet to continue with."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import Any
 
 from skltransfer import report
 from skltransfer._engine import demo
+from skltransfer.cli._arguments import DEFAULT_MODEL, Command, device, picture_file
 from skltransfer.errors import MissingDependencyError
 
-DEFAULT_MODEL = "vision-mini"
-#: Images that could not be read, of which so many are named.
-NAMED = 10
+DEFAULT_PICTURE = Path("skltransfer-demo.png")
+#: Number of unreadable images that are named; the others are counted.
+MAX_NAMED = 10
 NEXT = """\
 from pathlib import Path
 
@@ -38,19 +39,29 @@ images, y = load_emoji(return_X_y=True)
 """
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``skltransfer demo``."""
+    add = parser.add_argument
+    add("folder", nargs="?", help="one subfolder of images per class (default: emoji)")
+    add("--model", default=DEFAULT_MODEL, help=f"name, .onnx file or card folder (default: {DEFAULT_MODEL})")
+    add("--output", type=picture_file, default=DEFAULT_PICTURE, help=f"default: {DEFAULT_PICTURE}")
+    add("--device", type=device, default="auto", help="auto, cpu, cuda, cuda:1, tensorrt (default: auto)")
+
+
 def run(args: argparse.Namespace) -> int:
-    result = demo.run(args.folder, model=args.model, device=args.device, tell=_tell)
+    """Run ``skltransfer demo``."""
+    result = demo.run(args.folder, model=args.model, device=args.device, log=_log)
     print(_scores(result))
     print(_remarks(result))
     print(_picture(result, args.output))
-    print("\nWhat to type next, in Python:\n")
+    print("\nNext, in Python:\n")
     print(textwrap.indent(snippet(args, result.data.samples), "    "))
     if args.folder is None:
-        print("On your own images, a subfolder per class:\n\n    skltransfer demo FOLDER")
+        print("With your own images, one subfolder per class:\n\n    skltransfer demo FOLDER")
     return 0
 
 
-def _tell(text: str) -> None:
+def _log(text: str) -> None:
     print(f"skltransfer: {text} ...", file=sys.stderr)
 
 
@@ -72,9 +83,9 @@ def _remarks(result: demo.Result) -> str:
     lines = [f"{used} of {result.found} images, {classes} classes; {where}."]
     if result.enough is not None:
         lines.append(f"{result.enough} labels per class with the embedding beat all {result.labels[-1]} without it.")
-    lines += [f"Left out, mend or move it: {failure.path}: {failure.reason}" for failure in result.dropped[:NAMED]]
-    if len(result.dropped) > NAMED:
-        lines.append(f"Left out, too: {len(result.dropped) - NAMED} more.")
+    lines += [f"Skipped, fix or remove it: {failure.path}: {failure.reason}" for failure in result.dropped[:MAX_NAMED]]
+    if len(result.dropped) > MAX_NAMED:
+        lines.append(f"Skipped as well: {len(result.dropped) - MAX_NAMED} more.")
     return "\n".join(lines)
 
 
@@ -87,9 +98,13 @@ def _picture(result: demo.Result, path: Path) -> str:
 
 
 def snippet(args: argparse.Namespace, samples: Sequence[Any]) -> str:
+    """Return a script that trains a classifier on the same images."""
     model = "" if args.model == DEFAULT_MODEL else repr(args.model)
     if args.folder is None:
         return NEXT.partition("\n\n")[2].format(load=LOAD_EMOJI, model=model, X="images")
     suffixes = {Path(path).suffix.lower() for path in samples}
     load = LOAD_FOLDER.format(folder=args.folder, suffixes=tuple(sorted(suffixes)))
     return NEXT.format(load=load, model=model, X="paths")
+
+
+COMMAND = Command("demo", "compare embeddings with raw pixels on emoji or on your images", run, add_arguments)

@@ -1,4 +1,4 @@
-"""``skltransfer models``: what there is, what it is, and whether it is still the same."""
+"""``skltransfer models``: list, show, fetch, quantize and verify models."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ from typing import Any
 from skltransfer import cards, report
 from skltransfer._engine import catalog, hub, inspection, quantization, registry, runtime, samples
 from skltransfer.cards import Card
-from skltransfer.cli._arguments import Command, Flag, a_device, a_graph, an_output, numbers
+from skltransfer.cli import _card
+from skltransfer.cli._arguments import Command, device
+from skltransfer.errors import warn
 
-#: Golden rows that differ by more are another model, or a machine that computes wrongly; GPUs multiply with fewer bits.
-MOST_DRIFT = {"cpu": 1e-3, "cuda": 1e-2, "tensorrt": 1e-2}
+#: Largest difference of golden rows that is rounding; beyond it the model is another one, or the machine computes
+#: wrongly. GPUs multiply with fewer bits.
+MAX_DRIFT = {"cpu": 1e-3, "cuda": 1e-2, "tensorrt": 1e-2}
 
 
 def _list(args: argparse.Namespace) -> int:
     header = ("name", "samples", "columns", "license", "size")
-    here = [_summary(catalog.load_card(name)) for name in cards.names()]
-    there = [
-        (name, entry["modality"], str(entry["columns"]), entry["card"]["license"], "of the hub")
+    bundled = [_summary(catalog.load_card(name)) for name in cards.names()]
+    remote = [
+        (name, entry["modality"], str(entry["columns"]), entry["card"]["license"], "on the hub")
         for name, entry in registry.table().items()
     ]
-    print(report.table([*here, *there], header))
-    print("\nThose of the hub are fetched when they are first used, or by: skltransfer models pull NAME")
+    print(report.table([*bundled, *remote], header))
+    print("\nModels on the hub are fetched when they are first used, or with: skltransfer models pull NAME")
     return 0
 
 
@@ -42,23 +45,23 @@ def _size(card: Card) -> str:
 
 
 def _show(args: argparse.Namespace) -> int:
-    facts = _facts_of_name(args.model) if _is_elsewhere(args.model) else _facts(args.model)
+    facts = _remote_facts(args.model) if _is_remote(args.model) else _facts(args.model)
     print(report.table(_flat(facts)))
     return 0
 
 
-def _is_elsewhere(model: str) -> bool:
-    """Tell whether a model is a name of the hub that was never fetched."""
+def _is_remote(model: str) -> bool:
+    """Check whether a model is a name of the hub that was never fetched."""
     return model in registry.table() and hub.kept(registry.address(model)) is None
 
 
-def _facts_of_name(model: str) -> dict[str, Any]:
-    """Give what is known of a name before its files are here."""
+def _remote_facts(model: str) -> dict[str, Any]:
+    """Return what is known of a name before its files are fetched."""
     entry = registry.table()[model]
     spec = {
         key: value for key, value in entry["card"].items() if key not in ("description", "layer", "pool", "license")
     }
-    layer = "what goes into its classifier" if entry.get("classifier") else entry["card"]["layer"]
+    layer = "input of its classifier" if entry.get("classifier") else entry["card"]["layer"]
     return {
         "name": model,
         "description": entry["card"]["description"],
@@ -68,7 +71,7 @@ def _facts_of_name(model: str) -> dict[str, Any]:
         "license": entry["card"]["license"],
         "source": entry["address"],
         "input": spec,
-        "files": "SHA-256 not known before they are fetched; the first fetch records it",
+        "files": "SHA-256 unknown until they are fetched; the first fetch records it",
         "to fetch it": f"skltransfer models pull {model}",
     }
 
@@ -87,24 +90,24 @@ def _facts(model: str) -> dict[str, Any]:
         "input": card.to_dict().get("input", {}),
         "files": {file.path: f"{file.bytes or 0:,} bytes, SHA-256 {file.sha256}" for file in card.files.values()},
         "measured": card.measured or "nothing recorded",
-        "variants": {name: _flat_figures(found.measured) for name, found in _variants(card)},
+        "quantization": {name: _figures(found.measured) for name, found in _quantized(card)},
         "other layers": f"skltransfer models layers {model}",
     }
 
 
-def _variants(card: Card) -> Iterator[tuple[str, Card]]:
-    """Give the variants that were made of a card before."""
-    found = ((precision, quantization.kept(card, precision)) for precision in quantization.MIN_COSINE)
-    return ((precision, variant) for precision, variant in found if variant is not None)
+def _quantized(card: Card) -> Iterator[tuple[str, Card]]:
+    """Return the quantized models of a card that exist, with their precisions."""
+    found = ((precision, quantization.find_quantized(card, precision)) for precision in quantization.MIN_COSINE)
+    return ((precision, quantized) for precision, quantized in found if quantized is not None)
 
 
-def _flat_figures(measured: Mapping[str, Any]) -> str:
-    """Say in one line what was measured of a variant."""
+def _figures(measured: Mapping[str, Any]) -> str:
+    """Format what was measured of a quantized model."""
     return "cosine {cosine} (least {least_cosine}), {speed} times the speed on a CPU, on {on}".format(**measured)
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Walk through nested facts, leaving out the empty ones."""
+    """Yield nested facts with dotted names, without the empty ones."""
     for name, value in facts.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
@@ -118,7 +121,7 @@ def _layers(args: argparse.Namespace) -> int:
     rows = [(name, _shape(shape), _columns(card, name), _mark(name, card)) for name, shape in shapes.items()]
     print(report.table(rows, ("layer", "shape", "columns", "")))
     pool = card.pool if card.pool != "auto" else "mean"
-    print(f"\nColumns are those after pool={pool!r}. Take one with PretrainedEmbedder({args.model!r}, layer=...).")
+    print(f"\nColumns are those after pool={pool!r}. Use one with PretrainedEmbedder({args.model!r}, layer=...).")
     return 0
 
 
@@ -130,18 +133,6 @@ def _mark(name: str, card: Card) -> str:
     return "the card's embedding" if name == card.layer else ""
 
 
-def _card(args: argparse.Namespace) -> int:
-    changes = {flag.name: value for flag in CHANGES if (value := getattr(args, flag.name)) is not None}
-    card = catalog.renew_card(args.file, args.external, **changes)
-    written = catalog.write_card(card, args.output)
-    print(f"Written: {written}")
-    print(f"Use it with PretrainedEmbedder({str(args.file)!r}), look at it with: skltransfer models show {args.file}")
-    if written.resolve().parent != args.file.resolve().parent:
-        names = " and ".join(file.path for file in card.files.values())
-        print(f"Copy {names} into {str(written.parent)!r}: a card names files beside itself.")
-    return 0
-
-
 def _pull(args: argparse.Namespace) -> int:
     card = registry.pull(args.address, refresh=True)
     print(f"{card.name}, commit {card.revision}, in {card.folder}")
@@ -149,11 +140,17 @@ def _pull(args: argparse.Namespace) -> int:
     return 0
 
 
-def _variant(args: argparse.Namespace) -> int:
-    made = quantization.quantize(args.model, args.precision, args.samples and samples.of_path(args.samples))
-    print(f"Written: {made.folder}\nOf rows of {args.model}: {_flat_figures(made.measured)}")
+def _quantize(args: argparse.Namespace) -> int:
+    given = samples.of_path(args.samples) if args.samples else None
+    made = quantization.quantize(args.model, args.precision, given)
+    print(f"Written: {made.folder}\nCompared with {args.model}: {_figures(made.measured)}")
     print(f"Use it with: PretrainedEmbedder({args.model!r}, precision={args.precision!r})")
     return 0
+
+
+def _variant(args: argparse.Namespace) -> int:
+    warn("`models variant` was renamed to `models quantize` and will be removed; type models quantize.", FutureWarning)
+    return _quantize(args)
 
 
 def _verify(args: argparse.Namespace) -> int:
@@ -162,73 +159,51 @@ def _verify(args: argparse.Namespace) -> int:
     state = {True: "as pinned", False: "not pinned"}
     print(report.table((file.path, state[file.sha256 is not None], file.sha256 or "") for file in card.files.values()))
     if not card.golden:
-        print("The card holds no golden rows to compare with.")
+        print("The card has no golden rows to compare with.")
         return 0
-    device = runtime.resolve(args.device)
-    drift, most = catalog.drift(card, device), MOST_DRIFT[device.kind]
-    print(f"On {device} golden rows differ by {drift:.1e} of the largest number; up to {most:.0e} is rounding.")
+    where = runtime.resolve(args.device)
+    drift, most = catalog.drift(card, where), MAX_DRIFT[where.kind]
+    print(f"On {where} golden rows differ by {drift:.1e} of the largest number; up to {most:.0e} is rounding.")
     return int(not drift <= most)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Tables
+def _add_address(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "address", help="a name from `skltransfer models list`, or hf://owner/repo@revision/path/model.onnx"
+    )
 
-ADDRESS = Flag(
-    "address", {"help": "a name from `skltransfer models list`, or hf://owner/repo@revision/path/model.onnx"}
-)
-MODEL = Flag("model", {"help": "a name from `skltransfer models list`, an .onnx file, a card folder or hf://..."})
 
-#: What `models card` may say of a model: fields of the card and of its input.
-CHANGES = (
-    Flag("--preset", {"choices": sorted(catalog.PRESETS), "help": "sets --range, --mean and --std, as training did"}),
-    Flag("--range", {"type": float, "metavar": "R", "help": "value of a white pixel before mean and std: 1 or 255"}),
-    Flag("--mean", {"type": numbers(float, 3), "metavar": "A,B,C", "help": "per channel, in units of --range"}),
-    Flag("--std", {"type": numbers(float, 3), "metavar": "A,B,C", "help": "per channel, in units of --range"}),
-    Flag("--color", {"choices": cards.COLORS, "help": "order of the channels (default: RGB)"}),
-    Flag("--size", {"type": numbers(int, 2), "metavar": "H,W", "help": "if the graph leaves it open"}),
-    Flag(
-        "--resize", {"choices": cards.RESIZES, "help": "scale the shorter side and crop, or squash (default: shorter)"}
-    ),
-    Flag(
-        "--resize-to", {"type": int, "metavar": "N", "help": "shorter side before the crop (default: 8/7 of the size)"}
-    ),
-    Flag("--interpolation", {"choices": cards.INTERPOLATIONS, "help": "filter that scales (default: bilinear)"}),
-    Flag("--layer", {"metavar": "L", "help": "tensor that holds the embedding (default: the first output)"}),
-    Flag("--pool", {"choices": cards.POOLS, "help": "how a feature map becomes a row (default: its mean)"}),
-    Flag("--name", {"metavar": "N", "help": "short name (default: that of the file)"}),
-    Flag("--description", {"metavar": "TEXT", "help": "what the model is"}),
-    Flag("--license", {"metavar": "L", "help": "terms it comes under, such as Apache-2.0"}),
-    Flag("--source", {"metavar": "S", "help": "where it comes from"}),
-)
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="a name from `skltransfer models list`, an .onnx file, a card folder or hf://...")
 
-CARD = (
-    Flag("file", {"type": a_graph, "metavar": "FILE.onnx"}),
-    *CHANGES,
-    Flag("--external", {"action": "append", "default": [], "metavar": "NAME", "help": "a file of weights beside it"}),
-    Flag("--output", {"type": an_output, "metavar": "PATH", "help": "default: FILE.card.json"}),
-)
 
-VERIFY = (
-    MODEL,
-    Flag("--device", {"type": a_device, "default": "auto", "help": "where to compute golden rows (default: auto)"}),
-)
-VARIANT = (
-    MODEL,
-    Flag(
-        "precision", {"choices": sorted(quantization.MIN_COSINE), "help": "fp16: half the file; int8: faster on a CPU"}
-    ),
-    Flag(
+def _add_quantize(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    parser.add_argument(
+        "precision", choices=sorted(quantization.MIN_COSINE), help="fp16: half the file; int8: faster on a CPU"
+    )
+    parser.add_argument(
         "--samples",
-        {"type": Path, "metavar": "PATH", "help": "a folder of images, lines of text, or a .npy (default: made up)"},
-    ),
-)
+        type=Path,
+        metavar="PATH",
+        help="a folder of images, lines of text, or a .npy file (default: synthetic)",
+    )
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    parser.add_argument("--device", type=device, default="auto", help="where to compute golden rows (default: auto)")
+
+
+QUANTIZE = "convert a model to 16 or 8 bits, compare the two, and keep the result"
 
 COMMANDS = (
-    Command("list", "the embedded models", _list),
-    Command("show", "the card of a model: input, license, source, figures", _show, (MODEL,)),
-    Command("layers", "every tensor of a model that can be taken as an embedding", _layers, (MODEL,)),
-    Command("card", "write the card of your own .onnx file", _card, CARD),
-    Command("pull", "fetch a model of the hub, or fetch it again", _pull, (ADDRESS,)),
-    Command("variant", "make a model of 16 or 8 bits of one, compare the two, and keep it", _variant, VARIANT),
-    Command("verify", "compare files and embeddings with what the card recorded", _verify, VERIFY),
+    Command("list", "list the bundled models and the names of hub models", _list),
+    Command("show", "show the card of a model: input, license, source, figures", _show, _add_model),
+    Command("layers", "list the tensors of a model that can be used as embedding", _layers, _add_model),
+    _card.COMMAND,
+    Command("pull", "fetch a model of the hub, or fetch it again", _pull, _add_address),
+    Command("quantize", QUANTIZE, _quantize, _add_quantize),
+    Command("variant", QUANTIZE, _variant, _add_quantize, hidden=True),
+    Command("verify", "compare files and embeddings with what the card recorded", _verify, _add_verify),
 )

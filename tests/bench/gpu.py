@@ -63,7 +63,7 @@ def ours(card: Card, given: Sequence[Any], device: runtime.Device, precision: st
 
 def by_hand(card: Card, images: np.ndarray, device: runtime.Device, precision: str, batch: int) -> Way:
     """Loop over batches with buffers that stay on the device: the same graph, nothing around it."""
-    plan, _ = catalog.plan(quantization.find(card, precision, device), device)
+    plan, _ = catalog.plan(quantization.quantized_card(card, precision, device), device)
     model = graph.load(hub.verified(plan.card), plan.card.manifest)
     built = graph.build(model, plan.recipe.input, plan.recipe.layers, pool=plan.recipe.pool, normalize=False)
     ort, memory = runtime.import_onnxruntime(), ("cpu" if device.kind == "cpu" else "cuda", device.index)

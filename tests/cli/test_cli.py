@@ -41,13 +41,13 @@ def test_errors_become_exit_statuses(error, status, monkeypatch, capsys):
     def fail(name):
         raise error
 
-    monkeypatch.setattr(cli.runtime, "resolve", fail)
+    monkeypatch.setattr(cli._doctor.runtime, "resolve", fail)
     assert cli.main(["doctor"]) == status
     assert capsys.readouterr().err.count("\n") == (status == 2)
 
 
 def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch):
-    monkeypatch.setattr(cli.runtime, "cpu_share", lambda: {}["bug"])
+    monkeypatch.setattr(cli._doctor.runtime, "cpu_share", lambda: {}["bug"])
     with pytest.raises(KeyError, match="bug"):
         cli.main(["doctor"])
 

@@ -51,8 +51,8 @@ def test_demo_names_images_that_cannot_be_read(photos, model, no_matplotlib, cap
     assert cli.main(demo_of(photos, model)) == 0
     out = capsys.readouterr().out
     assert "10 of 22 images" in out
-    assert re.search(r"^Left out, mend or move it: .*bad00\.png: .*a web page$", out, re.MULTILINE)
-    assert "2 more" in out
+    assert re.search(r"^Skipped, fix or remove it: .*bad00\.png: .*a web page$", out, re.MULTILINE)
+    assert "Skipped as well: 2 more" in out
 
 
 def test_what_the_demo_says_to_type_about_emoji_is_python():

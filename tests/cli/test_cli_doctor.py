@@ -23,14 +23,14 @@ def test_doctor_ends_with_status_1_if_the_named_device_cannot_run(device, monkey
     def refuse(name):
         raise DeviceError(f"device={name!r} cannot run here: no driver.")
 
-    monkeypatch.setattr(cli.runtime, "resolve", refuse)
+    monkeypatch.setattr(cli._doctor.runtime, "resolve", refuse)
     assert cli.main(["doctor", "--device", device]) == 1
     assert lines(capsys)[-1] == f"device={device!r} cannot run here: no driver."
 
 
 def test_doctor_prints_what_to_type_below_what_is_not_well(monkeypatch, capsys):
     findings = [runtime.Finding("driver", True, "fine"), runtime.Finding("GPUs", False, "none", "buy one")]
-    monkeypatch.setattr(cli.runtime, "diagnose", lambda device: findings)
+    monkeypatch.setattr(cli._doctor.runtime, "diagnose", lambda device: findings)
     cli.main(["doctor", "--device", "cpu"])
     assert [line.split() for line in lines(capsys)[5:8]] == [
         ["driver", "yes", "fine"],
@@ -43,4 +43,4 @@ def test_doctor_prints_what_to_type_below_what_is_not_well(monkeypatch, capsys):
 def test_a_device_of_another_form_is_refused(device, capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main(["doctor", "--device", device])
-    assert f"'{device}' is none of auto, cpu, cuda" in capsys.readouterr().err
+    assert f"'{device}' is not one of auto, cpu, cuda" in capsys.readouterr().err

@@ -20,7 +20,7 @@ def test_models_list_shows_embedded_models_and_fetches_none(model, monkeypatch, 
     monkeypatch.setattr(cli._models.cards, "names", lambda: [str(model)])
     assert cli.main(["models", "list"]) == 0
     header, _, row, *there = lines(capsys)
-    assert any(line.split() == ["resnet50", "image", "2048", "Apache-2.0", "of", "the", "hub"] for line in there)
+    assert any(line.split() == ["resnet50", "image", "2048", "Apache-2.0", "on", "the", "hub"] for line in there)
     assert header.split() == ["name", "samples", "columns", "license", "size"]
     assert row.split() == ["tiny", "image", "4", "not", "stated", "0.0", "MB"]
 
@@ -33,7 +33,7 @@ def test_models_show_says_of_a_name_what_is_known_before_it_is_fetched(tmp_path,
     assert re.search(r"columns +384\n", shown)
     assert re.search(r"layer +last_hidden_state \(pool: cls\)\n", shown)
     assert re.search(r"source +hf://BAAI/bge-small-en-v1.5@main/onnx/model.onnx\n", shown)
-    assert "SHA-256 not known before they are fetched; the first fetch records it" in shown
+    assert "SHA-256 unknown until they are fetched; the first fetch records it" in shown
 
 
 @pytest.mark.parametrize("name", registry.table())
@@ -121,7 +121,7 @@ def test_models_card_names_a_file_that_does_not_exist(capsys):
 
 def test_doctor_takes_every_device_there_is(capsys):
     assert cli.main(["doctor", "--device", "cuda:all"]) == 1 or runtime.why_not(runtime.Device("cuda")) == ""
-    assert "looked at" in capsys.readouterr().out
+    assert "checked" in capsys.readouterr().out
 
 
 def test_doctor_bench_says_what_bounds_the_machine(photos, tmp_path, capsys):
@@ -129,8 +129,8 @@ def test_doctor_bench_says_what_bounds_the_machine(photos, tmp_path, capsys):
     assert cli.main(["doctor", "--bench", str(photos), "--model", path, "--device", "cpu"]) == 0
     said = capsys.readouterr().out
     assert said.startswith(f"10 samples of {photos}, tiny on cpu")
-    assert re.search(r"\nthe whole way, all threads +[\d,]+ +[\d.]+\n", said)
-    assert re.search(r"\nWhat bounds it: (prepare|graph): \d+% of the time. What helps:\n- ", said)
+    assert re.search(r"\nend to end, all threads +[\d,]+ +[\d.]+\n", said)
+    assert re.search(r"\nBottleneck: (prepare|graph), \d+% of the time. To speed it up:\n- ", said)
 
 
 @pytest.mark.parametrize("kind", ["folder", "npy", "made up"])
@@ -138,7 +138,7 @@ def test_models_variant_makes_one_and_show_lists_it(kind, photos, tmp_path, caps
     path = graphs.save_images(tmp_path, graphs.deep(), "deep")
     np.save(tmp_path / "photos.npy", np.array(graphs.pictures(8)))
     given = {"folder": ["--samples", str(photos)], "npy": ["--samples", str(tmp_path / "photos.npy")], "made up": []}
-    assert cli.main(["models", "variant", path, "int8", *given[kind]]) == 0
+    assert cli.main(["models", "quantize", path, "int8", *given[kind]]) == 0
     assert "times the speed on a CPU, on " in lines(capsys)[1]
     assert cli.main(["models", "show", path]) == 0
     assert re.search(r"quantization.int8 +cosine (0\.99\d+|1\.0) \(least ", capsys.readouterr().out)
@@ -147,13 +147,13 @@ def test_models_variant_makes_one_and_show_lists_it(kind, photos, tmp_path, caps
 def test_models_variant_takes_lines_of_text(tmp_path, capsys):
     model = text_graphs.save(tmp_path / "texts", text_graphs.thinker(), pool="mean")
     (tmp_path / "lines.txt").write_text("one\ntwo three\nfour\nfive six seven\n")
-    assert cli.main(["models", "variant", model, "int8", "--samples", str(tmp_path / "lines.txt")]) == 0
+    assert cli.main(["models", "quantize", model, "int8", "--samples", str(tmp_path / "lines.txt")]) == 0
     assert lines(capsys)[1].endswith("on 2 samples that were given")
 
 
 def test_models_variant_names_what_is_no_samples(tmp_path, capsys):
     (tmp_path / "broken.npy").write_bytes(b"no array")
-    assert cli.main(["models", "variant", "vision-mini", "int8", "--samples", str(tmp_path / "broken.npy")]) == 2
+    assert cli.main(["models", "quantize", "vision-mini", "int8", "--samples", str(tmp_path / "broken.npy")]) == 2
     assert "broken.npy' holds neither an array nor lines of text" in capsys.readouterr().err
 
 
@@ -180,7 +180,7 @@ def test_models_verify_ends_with_status_1_beyond_rounding(model):
 
 def test_models_verify_compares_only_files_of_a_backbone_of_numbers(tmp_path, capsys):
     assert cli.main(["models", "verify", str(graphs.save(graphs.doubled(), tmp_path))]) == 0
-    assert lines(capsys)[-1] == "The card holds no golden rows to compare with."
+    assert lines(capsys)[-1] == "The card has no golden rows to compare with."
 
 
 def test_models_verify_refuses_another_file(model, capsys):
@@ -189,14 +189,53 @@ def test_models_verify_refuses_another_file(model, capsys):
     assert "its card pins" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [*cli.COMMANDS, *cli._models.COMMANDS], ids=lambda command: command.name)
-def test_every_command_has_help(command, capsys):
-    group = ["models"] if command in cli._models.COMMANDS else []
+COMMANDS = [([], command) for command in cli.COMMANDS]
+COMMANDS += [([name], command) for name, (_, commands) in cli.GROUPS.items() for command in commands]
+
+
+@pytest.mark.parametrize(("group", "command"), COMMANDS)
+def test_every_command_has_help(group, command, capsys):
     with pytest.raises(SystemExit, match="0"):
         cli.main([*group, command.name, "--help"])
     assert command.help.split()[0] in capsys.readouterr().out
 
 
-def test_every_field_of_the_card_command_is_one_of_card_or_input():
+def test_every_option_of_the_card_command_is_a_field_of_card_or_input():
     known = {field.name for of in (Card, ImageSpec) for field in dataclasses.fields(of)}
-    assert {flag.name for flag in cli._models.CHANGES} <= known | {"preset"}
+    options = vars(cli.make_parser().parse_args(["models", "card", "tiny.onnx"])).keys()
+    assert options - known == {"preset", "file", "external", "output", "run"}
+
+
+@pytest.mark.parametrize("argv", [[], ["models"], ["cache"]])
+def test_without_a_command_the_help_is_shown(argv, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(argv)
+    assert "show this help message and exit" in capsys.readouterr().err
+
+
+def test_module_is_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "skltransfer", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"skltransfer {importlib.metadata.version('skltransfer')}\n"
+
+
+@pytest.mark.parametrize(("old", "new", "value"), [("--licence", "--license", "MIT"), ("--colour", "--color", "BGR")])
+def test_old_option_works_and_names_the_new_one(old, new, value):
+    with pytest.warns(FutureWarning, match=f"{old} was renamed to {new} and will be removed; type {new}"):
+        args = cli.make_parser().parse_args(["models", "card", "tiny.onnx", old, value])
+    assert vars(args)[new.lstrip("-")] == value
+
+
+def test_old_names_are_not_in_the_help(capsys):
+    for argv in (["models", "--help"], ["models", "card", "--help"]):
+        with pytest.raises(SystemExit, match="0"):
+            cli.main(argv)
+    assert not re.search(r"licence|colour|variant", capsys.readouterr().out)
+
+
+@pytest.mark.filterwarnings("default::FutureWarning")  # as for users; the tests make it an error
+def test_old_command_works_and_names_the_new_one(tmp_path, capsys):
+    model = graphs.save_images(tmp_path, graphs.deep(), "deep")
+    assert cli.main(["models", "variant", model, "fp16"]) == 0
+    assert "`models variant` was renamed to `models quantize`" in capsys.readouterr().err

@@ -22,7 +22,8 @@ FLOORS = [
     ["golden"],
     ["quantization"],
     ["convert"],
-    ["judge", "demo", "profile"],
+    ["judge"],
+    ["demo", "profile"],
     ["embedder"],
     ["report", "selection"],
     ["cli"],
@@ -38,8 +39,9 @@ LIBRARIES = {
     "synthetic": {"PIL"},
     "quantization": {"onnxruntime"},
     "embedder": {"sklearn"},
-    "demo": {"sklearn", "matplotlib", "PIL", "joblib", "threadpoolctl"},
-    "selection": {"sklearn", "scipy", "joblib", "threadpoolctl"},
+    "judge": {"sklearn", "scipy", "joblib", "threadpoolctl"},
+    "demo": {"sklearn"},
+    "selection": {"sklearn"},
     "report": {"sklearn", "matplotlib", "PIL", "threadpoolctl"},
 }
 NUMPY_FREE = {"errors", "cards", "hub", "cli", "registry", "process"}

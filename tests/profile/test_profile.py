@@ -8,11 +8,13 @@ import pytest
 
 from skltransfer import load_card
 from skltransfer._engine import profile, quantization, runtime, synthetic
-from skltransfer._engine.profile import Bounds, advice, measure
+from skltransfer._engine.profile import Profile, advice, measure
 from skltransfer.errors import CardError, SampleError
 from tests import graphs, text_graphs
 
-CPU = Bounds("net", "cpu", 64, 4, prepare=300, draft=600, graph=100, batch=2, whole=280, bus=None, sample_bytes=1000)
+CPU = Profile(
+    "net", "cpu", 64, 4, prepare=300, draft=600, graph=100, batch_size=2, end_to_end=280, bus=None, sample_bytes=1000
+)
 GPU = dataclasses.replace(CPU, device="cuda:0", graph=5000, bus=1e9)
 
 
@@ -27,15 +29,15 @@ GPU = dataclasses.replace(CPU, device="cuda:0", graph=5000, bus=1e9)
     ],
 )
 def test_bound_is_where_a_sample_takes_longest(found, bound, share):
-    assert (found.bound, found.share) == (bound, pytest.approx(share))
+    assert (found.bottleneck, found.share) == (bound, pytest.approx(share))
 
 
 KNOBS = {
-    "prepare": (dataclasses.replace(CPU, graph=900), r"draft=True\): 2\.0 times as fast"),
+    "prepare": (dataclasses.replace(CPU, graph=900), r"draft=True\): images are prepared 2\.0 times as fast"),
     "prepare, nothing to shrink": (dataclasses.replace(CPU, graph=900, draft=310), "More cores"),
     "graph": (CPU, "precision='int8': the graph is often"),
     "graph of a GPU": (dataclasses.replace(GPU, prepare=2000), "precision='fp16'"),
-    "transfer": (dataclasses.replace(GPU, prepare=2000, bus=1e6), "smaller input"),
+    "transfer": (dataclasses.replace(GPU, prepare=2000, bus=1e6), "smaller input size"),
 }
 
 
@@ -47,7 +49,9 @@ def test_knob_that_helps_most_comes_first(kind, tmp_path):
 
 def test_knob_of_texts_is_their_length(tmp_path):
     card = load_card(text_graphs.save(tmp_path))
-    assert advice(dataclasses.replace(CPU, graph=900, draft=None), card)[0].startswith("max_length: fewer tokens")
+    assert advice(dataclasses.replace(CPU, graph=900, draft=None), card)[0].startswith(
+        "A smaller max_length: fewer tokens"
+    )
 
 
 def test_knob_has_the_figure_of_a_variant_that_is_there(tmp_path):
@@ -69,14 +73,14 @@ def test_everything_is_measured_on_samples_that_are_made_up(kind, few, tmp_path)
     model = graphs.save_images(tmp_path) if kind == "images" else text_graphs.save(tmp_path)
     found = measure(model, "cpu")
     assert (found.samples, found.device, found.bus) == (5, "cpu", None)
-    assert all(math.isfinite(speed) and speed > 0 for speed in (found.prepare, found.graph, found.whole))
+    assert all(math.isfinite(speed) and speed > 0 for speed in (found.prepare, found.graph, found.end_to_end))
     assert (found.draft is None) == (kind == "texts")
     assert found.sample_bytes == 8 * 8 * 3 or kind == "texts"
 
 
 def test_samples_may_be_given(few, tmp_path):
     found = measure(graphs.save_images(tmp_path), "cpu", graphs.pictures(7))
-    assert (found.samples, found.batch) == (7, 7)
+    assert (found.samples, found.batch_size) == (7, 7)
 
 
 def test_texts_are_run_with_others_of_their_length(few, tmp_path):
@@ -91,7 +95,7 @@ def test_sample_that_cannot_be_read_is_named(few, tmp_path):
 
 
 def test_model_of_numbers_is_refused(tmp_path):
-    with pytest.raises(CardError, match="takes numbers"):
+    with pytest.raises(CardError, match="takes arrays"):
         measure(graphs.save_numbers(tmp_path))
 
 

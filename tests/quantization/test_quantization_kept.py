@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 
 from skltransfer import PretrainedEmbedder, load_card
 from skltransfer._engine import runtime
-from skltransfer._engine.quantization import _make, find, kept, quantize
+from skltransfer._engine.quantization import _quantize, find_quantized, quantize, quantized_card
 from skltransfer.errors import (
     IntegrityError,
 )
@@ -27,7 +27,7 @@ def never(monkeypatch):
     def refuse(model, inputs):
         raise AssertionError("a variant is being made")
 
-    return lambda: [monkeypatch.setitem(_make.CONVERTERS, precision, refuse) for precision in PRECISIONS]
+    return lambda: [monkeypatch.setitem(_quantize.CONVERTERS, precision, refuse) for precision in PRECISIONS]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -58,15 +58,15 @@ def test_variant_is_made_once(precision, images, never):
 def test_variant_of_another_file_of_that_name_is_made_anew(images, tmp_path):
     old = quantize(images, "fp16")
     graphs.save_images(tmp_path, graphs.deep(width=8), "deep")
-    assert kept(load_card(images), "fp16") is None
+    assert find_quantized(load_card(images), "fp16") is None
     assert PretrainedEmbedder(images, precision="fp16").fit_transform(PICTURES).shape == (12, 8)
-    assert kept(load_card(images), "fp16").source != old.source
+    assert find_quantized(load_card(images), "fp16").source != old.source
 
 
 def test_variant_of_an_older_edition_is_made_anew(images, monkeypatch):
     quantize(images, "fp16")
-    monkeypatch.setattr(_make, "VERSION", _make.VERSION + 1)
-    assert kept(load_card(images), "fp16") is None
+    monkeypatch.setattr(_quantize, "VERSION", _quantize.VERSION + 1)
+    assert find_quantized(load_card(images), "fp16") is None
 
 
 def test_variant_of_an_embedded_model_goes_to_the_store(store):
@@ -93,12 +93,12 @@ def test_card_says_what_was_measured(images):
     assert 0.99 <= measured["cosine"] <= 1
     assert measured["least_cosine"] <= measured["cosine"]
     assert measured["speed"] > 0
-    assert measured["on"] == "24 samples that were made up"
+    assert measured["on"] == "24 synthetic samples"
 
 
 def test_what_the_user_says_of_a_card_holds_for_its_variant(images):
     card = load_card(images, color="BGR", layer="act_6", pool="max")
-    found = find(card, "int8", runtime.Device())
+    found = quantized_card(card, "int8", runtime.Device())
     assert (found.input.color, found.layer, found.pool) == ("BGR", "act_6", "max")
 
 

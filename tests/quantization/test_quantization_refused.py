@@ -10,7 +10,7 @@ from onnx import numpy_helper
 
 from skltransfer import PretrainedEmbedder, load_card
 from skltransfer._engine import runtime
-from skltransfer._engine.quantization import MIN_COSINE, _make, find, kept, quantize
+from skltransfer._engine.quantization import MIN_COSINE, _quantize, find_quantized, quantize, quantized_card
 from skltransfer.cards import ArraySpec
 from skltransfer.errors import (
     ConversionError,
@@ -30,7 +30,7 @@ def test_samples_that_are_given_calibrate_and_compare(images):
 def test_numbers_need_samples(tmp_path):
     model = str(graphs.save(graphs.products(), tmp_path))
     assert isinstance(load_card(model).input, ArraySpec)
-    with pytest.raises(ConversionError, match=r"takes numbers, and nobody can make those up; give some"):
+    with pytest.raises(ConversionError, match=r"takes arrays, for which there are no synthetic samples; pass yours"):
         PretrainedEmbedder(model, precision="int8").fit(np.zeros((2, 40), np.float32))
     X = np.random.default_rng(0).normal(size=(20, 40)).astype(np.float32)
     quantize(model, "int8", X)
@@ -52,13 +52,13 @@ def test_sample_that_cannot_be_read_is_named(images, tmp_path):
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_variant_that_is_not_near_enough_is_refused_and_leaves_nothing(precision, images, monkeypatch):
     monkeypatch.setitem(MIN_COSINE, precision, 1.1)
-    with pytest.raises(ConversionError, match=r"No such variant of 'deep' is near enough: .*, 1\.1 is asked"):
+    with pytest.raises(ConversionError, match=r"No conversion of 'deep' is close enough: .*, and must be 1\.1"):
         PretrainedEmbedder(images, precision=precision).fit(PICTURES)
     assert not list(Path(images).parent.rglob("*int8*")) + list(Path(images).parent.rglob("*fp16*"))
 
 
 def test_next_candidate_is_tried_where_the_first_is_not_near(images, monkeypatch):
-    convert = _make.CONVERTERS["fp16"]
+    convert = _quantize.CONVERTERS["fp16"]
 
     def damaged_first(model, inputs):
         broken = type(model).FromString(model.SerializeToString())
@@ -67,18 +67,18 @@ def test_next_candidate_is_tried_where_the_first_is_not_near(images, monkeypatch
         yield broken
         yield from convert(model, inputs)
 
-    monkeypatch.setitem(_make.CONVERTERS, "fp16", damaged_first)
+    monkeypatch.setitem(_quantize.CONVERTERS, "fp16", damaged_first)
     assert quantize(images, "fp16").measured["cosine"] > 0.9999
 
 
 def test_int8_is_for_the_cpu(images):
-    with pytest.raises(DeviceError, match=r"precision='int8' is for the CPU; on 'cuda:0' take precision='fp16'"):
-        find(load_card(images), "int8", runtime.Device("cuda"))
+    with pytest.raises(DeviceError, match=r"precision='int8' is for the CPU; for 'cuda:0' pass precision='fp16'"):
+        quantized_card(load_card(images), "int8", runtime.Device("cuda"))
 
 
 def test_int8_of_neither_convolutions_nor_products_is_refused(tmp_path):
     model = text_graphs.save(tmp_path / "texts", text_graphs.encoder())
-    with pytest.raises(ConversionError, match="neither convolutions nor matrix products with weights"):
+    with pytest.raises(ConversionError, match="has no Conv or MatMul weights to quantize"):
         quantize(model, "int8")
 
 
@@ -100,16 +100,16 @@ def test_nothing_is_said_and_no_handler_is_left(images, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_variant_that_another_process_made_meanwhile_is_kept(images, monkeypatch):
-    real = _make.compare
+def test_variant_that_another_process_made_meanwhile_is_find_quantized(images, monkeypatch):
+    real = _quantize.compare
 
     def slowly(*given):
-        monkeypatch.setattr(_make, "compare", real)
+        monkeypatch.setattr(_quantize, "compare", real)
         quantize(images, "fp16")  # the other process
         (Path(images).with_name("deep.fp16") / "first").touch()
         return real(*given)
 
-    monkeypatch.setattr(_make, "compare", slowly)
+    monkeypatch.setattr(_quantize, "compare", slowly)
     PretrainedEmbedder(images, precision="fp16").fit(PICTURES)
     assert sorted(os.listdir(Path(images).with_name("deep.fp16"))) == ["card.json", "first", "model.onnx"]
 
@@ -122,8 +122,8 @@ def test_variant_is_replaced_on_request(images):
 
 def test_variant_calibrated_on_other_pixels_is_made_anew(images):
     quantize(images, "int8")
-    assert kept(load_card(images, name="another"), "int8") is not None
-    assert kept(load_card(images, preset="imagenet"), "int8") is None
+    assert find_quantized(load_card(images, name="another"), "int8") is not None
+    assert find_quantized(load_card(images, preset="imagenet"), "int8") is None
 
 
 def test_layers_that_the_converter_drops_are_not_listed(images):

@@ -1,4 +1,4 @@
-"""How near a variant's rows are to the original's, and what it gains."""
+"""Compare a quantized model with its original: cosine of the rows, and speed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from skltransfer._engine import catalog, runtime, stream
 from skltransfer.cards import Card
 
-#: Samples that are timed, and how often; the fastest pass counts.
+#: Number of samples that are timed, and of passes; the fastest pass counts.
 TIMED, PASSES = 8, 5
 
 
@@ -21,42 +21,42 @@ def embed(card: Card, samples: Sequence[Any]) -> np.ndarray:
     return np.asarray(stream.embed(samples, plan, count=len(samples), width=width).rows)
 
 
-def compare(original: Card, variant: Card, samples: Sequence[Any], rows: np.ndarray) -> dict[str, Any]:
-    """Compare a variant with its original.
+def compare(original: Card, quantized: Card, samples: Sequence[Any], rows: np.ndarray) -> dict[str, Any]:
+    """Compare a quantized model with its original.
 
     Parameters
     ----------
-    original, variant : Card
-        Completed.
+    original, quantized : Card
+        From `catalog.load_card`.
     samples : sequence
-        What the variant was not calibrated on.
+        Samples that were not used for calibration.
     rows : ndarray of shape (n_samples, columns)
-        The original's, from `embed`.
+        Rows of the original, from `embed`.
 
     Returns
     -------
     dict
-        ``cosine`` and ``least_cosine`` of the rows; ``speed``, how many times the original's the variant's is: the
-        graph alone, one thread, one sample at a time.
+        ``cosine`` and ``least_cosine``, the mean and the minimum over the rows; ``speed``, how many times as fast the
+        quantized graph is, alone, on one thread, one sample at a time.
     """
-    cosines = _cosines(rows, embed(variant, samples))
+    cosines = _cosines(rows, embed(quantized, samples))
     return {
         "cosine": round(float(cosines.mean()), 5),
         "least_cosine": round(float(cosines.min()), 5),
-        "speed": round(_speed(original, variant, samples[:TIMED]), 2),
+        "speed": round(_speed(original, quantized, samples[:TIMED]), 2),
     }
 
 
 def _cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Give the cosine of each pair of rows; two rows of zeros are the same."""
+    """Return the cosine of each pair of rows; that of equal rows is 1, even if they are zero."""
     lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
     same = np.abs(left - right).max(axis=1) == 0
     return np.where(same, 1.0, (left * right).sum(axis=1) / np.where(lengths > 0, lengths, 1.0))
 
 
-def _speed(original: Card, variant: Card, samples: Sequence[Any]) -> float:
-    """Time both in turn, so that what slows the machine slows both."""
-    plans = [catalog.plan(card, runtime.Device())[0] for card in (original, variant)]
+def _speed(original: Card, quantized: Card, samples: Sequence[Any]) -> float:
+    """Time both in turn, so that other load on the machine slows both."""
+    plans = [catalog.plan(card, runtime.Device())[0] for card in (original, quantized)]
     preparer = stream.PREPARERS[type(original.input)](plans[0])
     prepared = [preparer.collate(parts[:1]) for parts in preparer.prepare([preparer.read(s) for s in samples])]
     seconds = np.empty((PASSES, 2))

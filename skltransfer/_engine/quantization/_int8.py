@@ -1,7 +1,7 @@
-"""Weights, and activations where that pays, as integers of 8 bits; never with scales that a batch decides.
+"""Conversion of weights and activations to integers of 8 bits, never with scales that depend on the batch.
 
-Operators whose activation scales are made of the whole batch (DynamicQuantizeLinear) are not used: a row would depend
-on its batch mates.
+Operators that compute activation scales from the whole batch (DynamicQuantizeLinear) are not used, because a row would
+depend on the other samples of its batch.
 """
 
 from __future__ import annotations
@@ -23,31 +23,33 @@ from skltransfer.errors import ConversionError, SklTransferError
 if TYPE_CHECKING:
     import onnx
 
-#: Convolutions from the first on that stay in float32, fewest first. On mobilenet_v2 the five first raise the cosine on
-#: small images from 0.93 to 0.99, and cost no time: with few channels integers gain nothing.
-KEPT = (5, 12, 24)
-#: Weights that share a scale, where one for each row and column is too coarse. On MiniLM blocks of 128 are 1.0 to 1.4
-#: times as fast as float32, as the processor goes, and rows 2 times; of rows the mean cosine is 0.998, of blocks 0.999.
+#: Numbers of first convolutions that stay in float32, in the order in which they are tried. On mobilenet_v2 leaving out
+#: the first five raises the cosine on small images from 0.93 to 0.99 and costs no time: with few channels int8 is not
+#: faster.
+SKIPPED = (5, 12, 24)
+#: Numbers of weights that share a scale, tried where a scale per row and column is too coarse. On MiniLM blocks of 128
+#: are 1.0 to 1.4 times as fast as float32, depending on the processor, and rows 2 times; the mean cosine is 0.998 with
+#: rows and 0.999 with blocks.
 BLOCKS = (128, 32)
-#: "Activations are rounded to 8 bits, too, for each row and block": MatMulNBits' most integer way to compute.
+#: ``accuracy_level`` of MatMulNBits that also rounds activations to 8 bits, for each row and block; the fastest.
 INTEGERS = 4
 
 
 def candidates(model: onnx.ModelProto, inputs: Callable[[], Iterator[np.ndarray]]) -> Iterator[onnx.ModelProto]:
-    """Give candidates, the fastest first.
+    """Yield candidates, the fastest first.
 
     Parameters
     ----------
     model : onnx.ModelProto
-        With the types of its tensors, from `graph.typed`; changed in place.
+        From `graph.typed`, which infers the types of its tensors; changed in place.
     inputs : callable
-        Gives, each time it is called, what goes into the graph, arrays of one sample.
+        Returns, at each call, an iterator over inputs of the graph, arrays of one sample.
     """
     graph.float16_to_float32(model)
     found = graph.matmuls(model)
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     if not found and not convolutions:
-        raise ConversionError("The graph has neither convolutions nor matrix products with weights; int8 is of those.")
+        raise ConversionError("The graph has no Conv or MatMul weights to quantize; take precision='fp16'.")
     if len(found) > len(convolutions):
         if graph.opset(model) >= graph.OLDEST_OF_ROWS:
             yield graph.quantize_per_row(copy.deepcopy(model))
@@ -58,52 +60,52 @@ def candidates(model: onnx.ModelProto, inputs: Callable[[], Iterator[np.ndarray]
 
 
 def _calibrated(model: onnx.ModelProto, inputs: Callable[[], Iterator[np.ndarray]]) -> Iterator[onnx.ModelProto]:
-    """Quantise weights and activations, with scales that samples fix beforehand, by ONNX Runtime's own tool."""
+    """Quantize weights and activations with static scales, calibrated on samples by ONNX Runtime's own tool."""
     import_onnxruntime()
     from onnxruntime import quantization
     from onnxruntime.quantization import quant_utils
 
-    for i, node in enumerate(model.graph.node):  # the tool knows nodes by their names
+    for i, node in enumerate(model.graph.node):  # the tool identifies nodes by name
         node.name = f"{node.op_type}_{i}"
     names = [node.name for node in model.graph.node if node.op_type == "Conv"]
     before = {name for node in model.graph.node for name in node.output}
-    quant_utils.add_pre_process_metadata(model)  # it is prepared; else the tool would warn
+    quant_utils.add_pre_process_metadata(model)  # else the tool would warn that the graph was not prepared
     fixed = {tensor.name for tensor in model.graph.initializer}
     name = next(value.name for value in model.graph.input if value.name not in fixed)
     with tempfile.TemporaryDirectory(prefix="skltransfer") as folder:
-        file, made = Path(folder) / "model.onnx", Path(folder) / "int8.onnx"
+        file, quantized = Path(folder) / "model.onnx", Path(folder) / "int8.onnx"
         with file.open("wb") as opened:
             opened.writelines(graph.pieces(model))
-        for kept in [n for n in KEPT if n < len(names)] or [0]:
-            with _refusing():
+        for skipped in [n for n in SKIPPED if n < len(names)] or [0]:
+            with _conversion_errors():
                 quantization.quantize_static(
                     str(file),
-                    str(made),
+                    str(quantized),
                     _reader(quantization.CalibrationDataReader, name, inputs()),
                     per_channel=True,
                     activation_type=quantization.QuantType.QUInt8,
-                    nodes_to_exclude=names[:kept],
+                    nodes_to_exclude=names[:skipped],
                 )
-            yield graph.with_old_names(graph.load(made), before)
+            yield graph.with_old_names(graph.load(quantized), before)
 
 
 @contextmanager
-def _refusing() -> Iterator[None]:
-    """Make what the tool throws ours; its warnings go to the root logger, which must not make a handler."""
+def _conversion_errors() -> Iterator[None]:
+    """Raise the tool's errors as `ConversionError`, and keep its warnings from adding a handler to the root logger."""
     root, idle = logging.getLogger(), logging.NullHandler()
     root.addHandler(idle)
     try:
         yield
-    except SklTransferError:  # of the samples
+    except SklTransferError:  # a sample that cannot be read
         raise
     except Exception as err:
-        raise ConversionError(f"ONNX Runtime cannot quantise the graph: {type(err).__name__}: {err}") from err
+        raise ConversionError(f"ONNX Runtime cannot quantize the graph: {type(err).__name__}: {err}") from err
     finally:
         root.removeHandler(idle)
 
 
 def _reader(base: Any, name: str, inputs: Iterator[np.ndarray]) -> object:
-    """Hand samples to ONNX Runtime's calibration one by one."""
+    """Return a reader that passes samples to ONNX Runtime's calibration one by one."""
 
     class Reader(base):
         def get_next(self) -> dict[str, np.ndarray] | None:

@@ -1,4 +1,4 @@
-"""Weights and arithmetic in 16 bits, by the converter that comes with ONNX Runtime."""
+"""Conversion of weights and arithmetic to float16, with ONNX Runtime's own converter."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 def candidates(model: onnx.ModelProto, inputs: Callable[[], Iterator[np.ndarray]]) -> Iterator[onnx.ModelProto]:
-    """Give the one candidate: its inputs and outputs stay as they are, as do operators that have no 16 bits.
+    """Yield the only candidate. Its inputs and outputs stay float32, and so do operators without a float16 version.
 
     Parameters
     ----------
     model : onnx.ModelProto
-        With the types of its tensors, from `graph.typed`; changed in place.
+        From `graph.typed`, which infers the types of its tensors; changed in place.
     inputs : callable
-        Not needed: nothing is calibrated.
+        Not used: nothing is calibrated.
     """
-    graph.float16_to_float32(model)  # weights that are stored in 16 bits, and cast
+    graph.float16_to_float32(model)  # some graphs store float16 weights and cast them
     import_onnxruntime()
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
