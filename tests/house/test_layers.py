@@ -24,7 +24,7 @@ FLOORS = [
     ["convert"],
     ["judge", "demo", "profile"],
     ["embedder"],
-    ["report", "selection"],
+    ["report", "selection", "testing"],
     ["cli"],
     ["__main__"],
 ]
@@ -38,14 +38,15 @@ LIBRARIES = {
     "synthetic": {"PIL"},
     "quantization": {"onnxruntime"},
     "embedder": {"sklearn"},
+    "testing": {"onnx", "tokenizers"},
     "demo": {"sklearn", "matplotlib", "PIL", "joblib", "threadpoolctl"},
     "selection": {"sklearn", "scipy", "joblib", "threadpoolctl"},
     "report": {"sklearn", "matplotlib", "PIL", "threadpoolctl"},
 }
 NUMPY_FREE = {"errors", "cards", "hub", "cli", "registry", "process"}
 STARTS_THREADS = {"stream", "runtime"}
-#: Models, rows, pictures where the user says, and the folder of a converted model.
-WRITES_FILES = {"hub", "cache", "report", "convert", "quantization"}
+#: Models, rows, pictures where the user says, the folder of a converted model, and graphs to test with.
+WRITES_FILES = {"hub", "cache", "report", "convert", "quantization", "testing"}
 
 #: "At most about 400" lines in a module.
 LONGEST = 480

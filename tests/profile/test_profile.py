@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from skltransfer import load_card
+from skltransfer import load_card, testing
 from skltransfer._engine import profile, quantization, runtime, synthetic
 from skltransfer._engine.profile import Bounds, advice, measure
 from skltransfer.errors import CardError, SampleError
-from tests import graphs, text_graphs
+from tests import graphs
 
 CPU = Bounds("net", "cpu", 64, 4, prepare=300, draft=600, graph=100, batch=2, whole=280, bus=None, sample_bytes=1000)
 GPU = dataclasses.replace(CPU, device="cuda:0", graph=5000, bus=1e9)
@@ -46,7 +46,7 @@ def test_knob_that_helps_most_comes_first(kind, tmp_path):
 
 
 def test_knob_of_texts_is_their_length(tmp_path):
-    card = load_card(text_graphs.save(tmp_path))
+    card = load_card(testing.save_text_backbone(testing.text_backbone(), tmp_path))
     assert advice(dataclasses.replace(CPU, graph=900, draft=None), card)[0].startswith("max_length: fewer tokens")
 
 
@@ -66,7 +66,11 @@ def few(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["images", "texts"])
 def test_everything_is_measured_on_samples_that_are_made_up(kind, few, tmp_path):
-    model = graphs.save_images(tmp_path) if kind == "images" else text_graphs.save(tmp_path)
+    model = (
+        graphs.save_images(tmp_path)
+        if kind == "images"
+        else testing.save_text_backbone(testing.text_backbone(), tmp_path)
+    )
     found = measure(model, "cpu")
     assert (found.samples, found.device, found.bus) == (5, "cpu", None)
     assert all(math.isfinite(speed) and speed > 0 for speed in (found.prepare, found.graph, found.whole))
@@ -75,7 +79,7 @@ def test_everything_is_measured_on_samples_that_are_made_up(kind, few, tmp_path)
 
 
 def test_samples_may_be_given(few, tmp_path):
-    found = measure(graphs.save_images(tmp_path), "cpu", graphs.pictures(7))
+    found = measure(graphs.save_images(tmp_path), "cpu", testing.noise_images(7))
     assert (found.samples, found.batch) == (7, 7)
 
 

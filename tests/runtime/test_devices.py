@@ -7,10 +7,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from skltransfer import testing
 from skltransfer._engine import hub, runtime
 from skltransfer._engine.runtime import Device, _devices
 from skltransfer.errors import DeviceError, DeviceWarning
-from tests import graphs
 
 CPU, CUDA = Device(), Device("cuda")
 
@@ -286,4 +286,4 @@ def test_telemetry_is_off_unless_the_user_turns_it_on(monkeypatch):
 @pytest.mark.skipif(has_gpu(), reason="a GPU is present")
 def test_session_that_would_run_elsewhere_than_asked_is_refused(capfd):
     with pytest.raises(DeviceError, match=r"device='cuda:0' was asked for and ONNX Runtime runs this graph on CPU"):
-        runtime.Session(graphs.doubled().SerializeToString(), CUDA)
+        runtime.Session(testing.array_backbone().SerializeToString(), CUDA)
