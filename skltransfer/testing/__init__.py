@@ -37,7 +37,7 @@ from skltransfer.testing._arrays import array_backbone, array_rows
 from skltransfer.testing._graph import make_graph
 from skltransfer.testing._images import MIX, SIDE, image_backbone, image_rows, noise_images
 from skltransfer.testing._save import pinned_card, save_backbone, save_text_backbone
-from skltransfer.testing._texts import BERT_INPUTS, POOLED, text_backbone, text_rows, token_states
+from skltransfer.testing._texts import BERT_INPUTS, POOLED, text_backbone, text_rows
 from skltransfer.testing._words import SPECIAL, TABLE, VOCABULARY, WORDS, word_tokenizer
 
 __all__ = [
@@ -60,6 +60,5 @@ __all__ = [
     "save_text_backbone",
     "text_backbone",
     "text_rows",
-    "token_states",
     "word_tokenizer",
 ]

@@ -11,7 +11,8 @@ from skltransfer.errors import (
     ModelWarning,
     ProbeError,
 )
-from skltransfer.testing import BERT_INPUTS, POOLED, TABLE, text_rows, token_states
+from skltransfer.testing import BERT_INPUTS, POOLED, TABLE, text_rows
+from skltransfer.testing._texts import token_states
 from tests import graphs, text_graphs
 from tests.modalities.text.support import ROWS, TEXTS
 
