@@ -1,1 +1,1 @@
-"""The tests; a package so that they can share `tests.graphs`, whatever else is installed."""
+"""The tests; a package so that they can share `tests.graphs` and the like, whatever else is installed."""

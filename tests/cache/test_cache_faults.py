@@ -20,11 +20,12 @@ from skltransfer import PretrainedEmbedder
 from skltransfer._engine import cache, runtime
 from skltransfer._engine.cache import DiskCache, _disk
 from skltransfer.errors import CacheWarning
-from tests.graphs import expected, pictures, save_images
+from skltransfer.testing import image_rows, noise_images
+from tests.graphs import save_images
 
 FORK = multiprocessing.get_context("fork")
-PICTURES = pictures(40)
-ROWS = expected(PICTURES)
+PICTURES = noise_images(40)
+ROWS = image_rows(PICTURES)
 DATABASE = DiskCache.FILE
 #: Rows a writer puts at a time, and numbers of a row.
 BATCH, WIDTH = 20, 50

@@ -165,7 +165,7 @@ def test_manifest_is_relative_to_the_folder_of_the_graph():
 
 
 def test_unknown_name_is_told_the_nearest(monkeypatch):
-    monkeypatch.setattr(cards._card, "names", lambda: ["text-mini", "vision-mini"])
+    monkeypatch.setattr(cards._find, "names", lambda: ["text-mini", "vision-mini"])
     with pytest.raises(UnknownModelError, match=r"no model 'vision-nimi'.*Did you mean 'vision-mini'"):
         cards.find("vision-nimi")
 
@@ -260,5 +260,5 @@ def test_key_is_the_same_in_another_process_with_another_hash_seed():
 
 def test_key_changes_when_the_numerics_do(monkeypatch):
     before = RECIPE.key
-    monkeypatch.setattr(cards._card, "NUMERICS", cards.NUMERICS + 1)
+    monkeypatch.setattr(type(RECIPE.input), "NUMERICS", RECIPE.input.NUMERICS + 1)
     assert dataclasses.replace(RECIPE).key != before

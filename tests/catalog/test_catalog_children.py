@@ -7,32 +7,32 @@ import time
 import numpy as np
 import pytest
 
-from skltransfer import load_card
+from skltransfer import load_card, testing
 from skltransfer._engine import graph, inspection
 from skltransfer.errors import (
     UnsafeModelError,
 )
-from tests import graphs
+from tests import graphs, hostile_graphs
 
 
 def test_unpinned_graph_is_opened_by_a_child_once_and_says_the_same(tmp_path, monkeypatch):
-    path = graphs.save(graphs.conv(), tmp_path, pin=False)
+    path = testing.save_backbone(testing.image_backbone(), tmp_path, pin=False)
     card = load_card(path, preset="raw", resize="squash")
     monkeypatch.setattr(inspection.subprocess, "run", lambda *_, **__: pytest.fail("a second child"))
     assert load_card(path, preset="raw", resize="squash") == card
-    assert card == dataclasses.replace(graphs.card(path), files=card.files)
+    assert card == dataclasses.replace(testing.pinned_card(path), files=card.files)
     assert not card.pinned
 
 
 def test_child_reads_the_weights_the_card_lists_and_ignores_the_warnings_of_the_parent(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONWARNINGS", "error")
-    (tmp_path / "w.bin").write_bytes(graphs.CANARY.tobytes())
-    path = graphs.save(graphs.external(graphs.outside("w.bin")), tmp_path, pin=False)
+    (tmp_path / "w.bin").write_bytes(hostile_graphs.CANARY.tobytes())
+    path = testing.save_backbone(hostile_graphs.external(hostile_graphs.outside("w.bin")), tmp_path, pin=False)
     assert inspection._facts_from_child(path, ["w.bin"]).layers == {"rows": (2,)}
 
 
 def test_what_a_child_refuses_is_refused_with_its_words(tmp_path):
-    path = graphs.save(graphs.custom_domain(), tmp_path, pin=False)
+    path = testing.save_backbone(hostile_graphs.custom_domain(), tmp_path, pin=False)
     with pytest.raises(
         UnsafeModelError, match=r"'tiny.onnx': Operator 'Mystery' comes from the custom domain 'com.evil'"
     ):
@@ -47,14 +47,14 @@ def as_child(monkeypatch):
 
 
 def test_child_answers_with_the_facts(tmp_path, as_child):
-    answer = as_child(graphs.save(graphs.statistics(), tmp_path, pin=False))
+    answer = as_child(testing.save_backbone(graphs.statistics(), tmp_path, pin=False))
     assert graph.GraphInfo.from_json(json.loads(json.dumps(answer))) == graph.read(graphs.statistics())
 
 
 def test_child_puts_up_with_a_graph_that_fails_on_zeros(tmp_path, as_child):
     nodes = [graphs.node("Reshape", ["x", "seven"], ["y"]), graphs.node("ReduceSum", ["y"], ["rows"])]
     model = graphs.model(nodes, ["n", "features"], "rows", seven=np.array([7, -1]))
-    assert as_child(graphs.save(model, tmp_path, pin=False))["input"] == "x"
+    assert as_child(testing.save_backbone(model, tmp_path, pin=False))["input"] == "x"
 
 
 def _from_the_future(model):
@@ -66,8 +66,16 @@ def _from_the_future(model):
     ("content", "error", "message"),
     [
         (b"<!doctype html>", "ModelError", "'tiny.onnx' is not an ONNX graph"),
-        (_from_the_future(graphs.doubled()).SerializeToString(), "ModelError", "'tiny.onnx': ONNX Runtime cannot open"),
-        (graphs.recursive().SerializeToString(), "UnsafeModelError", "'tiny.onnx': Function 'f' of the graph calls"),
+        (
+            _from_the_future(testing.array_backbone()).SerializeToString(),
+            "ModelError",
+            "'tiny.onnx': ONNX Runtime cannot open",
+        ),
+        (
+            hostile_graphs.recursive().SerializeToString(),
+            "UnsafeModelError",
+            "'tiny.onnx': Function 'f' of the graph calls",
+        ),
     ],
     ids=["no graph", "newer", "recursive"],
 )
@@ -78,7 +86,7 @@ def test_child_answers_with_the_error(tmp_path, as_child, content, error, messag
 
 
 def test_graph_that_does_not_end_is_refused_in_time(tmp_path, monkeypatch):
-    path, start = graphs.save(graphs.endless(), tmp_path, pin=False), time.monotonic()
+    path, start = testing.save_backbone(hostile_graphs.endless(), tmp_path, pin=False), time.monotonic()
     monkeypatch.setattr(inspection, "CHILD_SECONDS", 3)
     with pytest.raises(UnsafeModelError, match=r"'tiny.onnx' was not open after 3 s in a child process; refused"):
         load_card(path)
@@ -86,7 +94,7 @@ def test_graph_that_does_not_end_is_refused_in_time(tmp_path, monkeypatch):
 
 
 def test_graph_that_fills_the_memory_is_refused(tmp_path, monkeypatch):
-    path = graphs.save(graphs.hungry(), tmp_path, pin=False)
+    path = testing.save_backbone(hostile_graphs.hungry(), tmp_path, pin=False)
     monkeypatch.setattr(inspection, "CHILD_BYTES", 8 * 2**30)
     with pytest.raises(UnsafeModelError, match=r"'tiny.onnx' takes more memory than the 8,589,934,592 bytes"):
         load_card(path)
@@ -105,6 +113,6 @@ def test_child_that_dies_without_an_answer_is_a_refusal(tmp_path, monkeypatch, d
     (tmp_path / "python").write_text(f"#!/bin/sh\n{does}\n")
     (tmp_path / "python").chmod(0o700)
     monkeypatch.setattr(inspection.sys, "executable", str(tmp_path / "python"))
-    path = graphs.save(graphs.doubled(), tmp_path, pin=False)
+    path = testing.save_backbone(testing.array_backbone(), tmp_path, pin=False)
     with pytest.raises(UnsafeModelError, match=rf"exit status {status}\); refused. Its last words: '{words}"):
         load_card(path)

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from skltransfer import load_card
+from skltransfer import load_card, testing
 from skltransfer._engine import catalog, hub
 from skltransfer.cards import ImageSpec, ModelFile, card_path
 from skltransfer.errors import (
@@ -14,12 +14,12 @@ from skltransfer.errors import (
     ProbeError,
     UnknownModelError,
 )
+from skltransfer.testing import SIDE
 from tests import graphs
-from tests.graphs import SIDE
 
 
 def test_written_card_pins_and_is_found_again(tmp_path, in_process):
-    path = graphs.save(graphs.conv(), tmp_path, pin=False)
+    path = testing.save_backbone(testing.image_backbone(), tmp_path, pin=False)
     written = catalog.write_card(load_card(path, preset="raw", license="MIT"))
     card = load_card(path)
     assert (written, card.pinned, card.license) == (card_path(path), True, "MIT")
@@ -29,7 +29,7 @@ def test_written_card_pins_and_is_found_again(tmp_path, in_process):
 def test_golden_rows_are_those_of_the_probe_pictures(tmp_path, in_process):
     from skltransfer._engine.modalities.image import probe
 
-    path = graphs.save(graphs.channel_means(), tmp_path, pin=False)
+    path = testing.save_backbone(graphs.channel_means(), tmp_path, pin=False)
     golden = json.loads(catalog.write_card(load_card(path, preset="raw")).read_text())["golden"]
     want = probe(ImageSpec((SIDE, SIDE))).mean(axis=(1, 2))
     np.testing.assert_allclose(golden["rows"], want, rtol=1e-5)
@@ -37,13 +37,13 @@ def test_golden_rows_are_those_of_the_probe_pictures(tmp_path, in_process):
 
 
 def test_card_just_written_has_not_drifted(tmp_path, in_process):
-    path = graphs.save(graphs.conv(), tmp_path, pin=False)
+    path = testing.save_backbone(testing.image_backbone(), tmp_path, pin=False)
     catalog.write_card(load_card(path, preset="raw"))
     assert catalog.drift(load_card(path)) < 1e-6
 
 
 def test_drift_is_the_largest_difference_relative_to_the_largest_number(tmp_path, no_child):
-    path = graphs.save(graphs.conv(), tmp_path)
+    path = testing.save_backbone(testing.image_backbone(), tmp_path)
     card = load_card(path)
     golden = catalog.golden(card)
     largest = float(np.abs(golden["rows"]).max())
@@ -53,18 +53,18 @@ def test_drift_is_the_largest_difference_relative_to_the_largest_number(tmp_path
 
 
 def test_drift_without_golden_rows_is_refused(tmp_path, no_child):
-    card = load_card(graphs.save(graphs.conv(), tmp_path))
+    card = load_card(testing.save_backbone(testing.image_backbone(), tmp_path))
     with pytest.raises(CardError, match=r"card of 'tiny' has no golden rows; write it again with"):
         catalog.drift(card)
 
 
 def test_card_of_numbers_has_no_golden_rows(tmp_path, no_child):
-    assert catalog.golden(load_card(graphs.save(graphs.doubled(), tmp_path))) == {}
+    assert catalog.golden(load_card(testing.save_backbone(testing.array_backbone(), tmp_path))) == {}
 
 
 def test_card_of_a_graph_that_gives_no_numbers_is_not_written(tmp_path, in_process):
     nodes = [graphs.node("Sub", ["x", "x"], ["zero"]), graphs.node("Div", ["zero", "zero"], ["map"])]
-    path = graphs.save(graphs.model(nodes, ["n", 3, SIDE, SIDE], "map"), tmp_path, pin=False)
+    path = testing.save_backbone(graphs.model(nodes, ["n", 3, SIDE, SIDE], "map"), tmp_path, pin=False)
     card = load_card(path, preset="raw", resize="squash")
     with pytest.raises(ProbeError, match=r"of 9 numbers are not finite; is the model damaged"):
         catalog.write_card(card)
@@ -72,7 +72,7 @@ def test_card_of_a_graph_that_gives_no_numbers_is_not_written(tmp_path, in_proce
 
 
 def test_card_of_a_file_that_is_gone_is_not_written(tmp_path, no_child):
-    path = graphs.save(graphs.conv(), tmp_path)
+    path = testing.save_backbone(testing.image_backbone(), tmp_path)
     card = load_card(path)
     path.unlink()
     with pytest.raises(UnknownModelError, match=r"has no file 'tiny.onnx'"):
@@ -90,5 +90,5 @@ REAL = {
 def test_layer_of_a_real_backbone_is_found(shared, name):
     layer, shape = REAL[name]
     path = shared / "models" / f"{name}.onnx"
-    card = graphs.card(path, preset="raw", layer=layer)
+    card = testing.pinned_card(path, preset="raw", layer=layer)
     assert card.layers()[layer] == shape

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skltransfer import cli
-from tests import graphs
+from skltransfer import cli, testing
 from tests.cli.support import SAID
 
 
@@ -15,8 +14,8 @@ from tests.cli.support import SAID
 def baked(tmp_path_factory):
     """Two graphs of images with cards that `models card` wrote: each takes a child process, so once for all tests."""
     folder = tmp_path_factory.mktemp("baked")
-    free = graphs.save(graphs.conv(side="side"), folder, "free", pin=False)
-    plain = graphs.save(graphs.conv(), folder, pin=False)
+    free = testing.save_backbone(testing.image_backbone(side="side"), folder, "free", pin=False)
+    plain = testing.save_backbone(testing.image_backbone(), folder, pin=False)
     assert cli.main(["models", "card", str(free), *SAID]) == 0
     assert cli.main(["models", "card", str(plain), "--preset", "raw", "--resize", "squash"]) == 0
     return folder

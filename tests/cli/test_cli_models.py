@@ -2,17 +2,20 @@
 
 import dataclasses
 import hashlib
+import importlib.metadata
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import onnx
 import pytest
 
-from skltransfer import cli, load_card
+from skltransfer import cli, load_card, testing
 from skltransfer._engine import catalog, registry, runtime
 from skltransfer.cards import Card, ImageSpec, card_path
-from tests import graphs, text_graphs
+from tests import graphs, hostile_graphs, text_graphs
 from tests.cli.support import SAID, lines
 
 
@@ -70,7 +73,7 @@ def test_models_card_writes_what_is_said(field, value, baked):
 
 
 def test_models_card_needs_to_know_how_pixels_were_scaled(tmp_path, capsys):
-    path = graphs.save(graphs.conv(), tmp_path, pin=False)
+    path = testing.save_backbone(testing.image_backbone(), tmp_path, pin=False)
     assert cli.main(["models", "card", str(path)]) == 2
     assert "skltransfer models card" in capsys.readouterr().err
     assert not card_path(path).exists()
@@ -86,9 +89,9 @@ def test_models_card_is_written_again_for_a_file_that_changed(model):
 
 
 def test_models_card_lists_external_files(tmp_path):
-    (tmp_path / "weights.bin").write_bytes(graphs.CANARY.tobytes())
+    (tmp_path / "weights.bin").write_bytes(hostile_graphs.CANARY.tobytes())
     path = tmp_path / "tiny.onnx"
-    onnx.save(graphs.external(graphs.outside("weights.bin")), path)
+    onnx.save(hostile_graphs.external(hostile_graphs.outside("weights.bin")), path)
     assert cli.main(["models", "card", str(path), "--external", "weights.bin"]) == 0
     assert load_card(path).pinned
     assert sorted(file.path for file in load_card(path).files.values()) == ["tiny.onnx", "weights.bin"]
@@ -136,16 +139,16 @@ def test_doctor_bench_says_what_bounds_the_machine(photos, tmp_path, capsys):
 @pytest.mark.parametrize("kind", ["folder", "npy", "made up"])
 def test_models_variant_makes_one_and_show_lists_it(kind, photos, tmp_path, capsys):
     path = graphs.save_images(tmp_path, graphs.deep(), "deep")
-    np.save(tmp_path / "photos.npy", np.array(graphs.pictures(8)))
+    np.save(tmp_path / "photos.npy", np.array(testing.noise_images(8)))
     given = {"folder": ["--samples", str(photos)], "npy": ["--samples", str(tmp_path / "photos.npy")], "made up": []}
     assert cli.main(["models", "quantize", path, "int8", *given[kind]]) == 0
     assert "times the speed on a CPU, on " in lines(capsys)[1]
     assert cli.main(["models", "show", path]) == 0
-    assert re.search(r"quantization.int8 +cosine (0\.99\d+|1\.0) \(least ", capsys.readouterr().out)
+    assert re.search(r"quantized.int8 +cosine (0\.99\d+|1\.0) \(least ", capsys.readouterr().out)
 
 
 def test_models_variant_takes_lines_of_text(tmp_path, capsys):
-    model = text_graphs.save(tmp_path / "texts", text_graphs.thinker(), pool="mean")
+    model = str(testing.save_text_backbone(text_graphs.thinker(), tmp_path / "texts", pool="mean"))
     (tmp_path / "lines.txt").write_text("one\ntwo three\nfour\nfive six seven\n")
     assert cli.main(["models", "quantize", model, "int8", "--samples", str(tmp_path / "lines.txt")]) == 0
     assert lines(capsys)[1].endswith("on 2 samples that were given")
@@ -165,7 +168,7 @@ def test_models_verify_passes_what_is_as_recorded(model, capsys):
 
 
 def test_models_verify_compares_the_golden_rows_of_texts(tmp_path, capsys):
-    folder = text_graphs.save(tmp_path)
+    folder = str(testing.save_text_backbone(testing.text_backbone(), tmp_path))
     catalog.write_card(load_card(folder), tmp_path / "card.json")
     assert cli.main(["models", "verify", folder]) == 0
     assert lines(capsys)[-1].startswith("On cpu golden rows differ by 0.0e+00")
@@ -179,7 +182,7 @@ def test_models_verify_ends_with_status_1_beyond_rounding(model):
 
 
 def test_models_verify_compares_only_files_of_a_backbone_of_numbers(tmp_path, capsys):
-    assert cli.main(["models", "verify", str(graphs.save(graphs.doubled(), tmp_path))]) == 0
+    assert cli.main(["models", "verify", str(testing.save_backbone(testing.array_backbone(), tmp_path))]) == 0
     assert lines(capsys)[-1] == "The card has no golden rows to compare with."
 
 

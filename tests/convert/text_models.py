@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.text_graphs import SPECIAL
+from skltransfer.testing import SPECIAL
 
 LETTERS = [chr(i) for i in range(33, 127)]
 VOCABULARY = [*SPECIAL, *LETTERS, *(f"##{letter}" for letter in LETTERS)]

@@ -10,17 +10,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
-from skltransfer import PretrainedEmbedder, report
+from skltransfer import PretrainedEmbedder, report, testing
 from skltransfer._engine import demo
 from skltransfer.errors import CardError, FolderError, MissingDependencyError, UnknownModelError
-from tests import graphs
 
 COLORS = {"blue": (0, 0, 200), "red": (200, 0, 0)}
 
 
 @pytest.fixture
 def model(tmp_path):
-    return graphs.save(graphs.conv(), tmp_path)
+    return testing.save_backbone(testing.image_backbone(), tmp_path)
 
 
 @pytest.fixture
@@ -166,7 +165,7 @@ def test_a_missing_model_is_named_before_the_folder_is_read():
 
 def test_a_backbone_of_numbers_is_refused(photos, tmp_path):
     with pytest.raises(CardError, match="needs a backbone of images; 'numbers' takes samples of kind 'array'"):
-        demo.run(photos, model=graphs.save(graphs.doubled(), tmp_path, "numbers"))
+        demo.run(photos, model=testing.save_backbone(testing.array_backbone(), tmp_path, "numbers"))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -16,16 +16,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks, get_tags
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator
 from sklearn.utils.validation import check_is_fitted
 
 from skltransfer import PretrainedEmbedder
 from skltransfer._engine import cache, catalog, hub, runtime
-from tests.graphs import expected, pictures, save_images, save_numbers
+from skltransfer.testing import image_rows, noise_images
+from tests.graphs import save_images, save_numbers
 
-PICTURES = pictures(10)
+PICTURES = noise_images(10)
 
-# The estimators of `parametrize_with_checks` are made while tests are collected, before there are fixtures.
+# The checks of scikit-learn are made while tests are collected, before there are fixtures.
 COLLECTED = Path(tempfile.mkdtemp())
 atexit.register(shutil.rmtree, COLLECTED, ignore_errors=True)
 NUMBERS = save_numbers(COLLECTED)
@@ -56,9 +57,16 @@ def embedder():
 # scikit-learn's checks
 
 
-@parametrize_with_checks([PretrainedEmbedder(NUMBERS)])
-def test_backbone_of_numbers_passes_every_check_of_scikit_learn(estimator, check):
-    check(estimator)
+def named(check) -> str:
+    """Name a check and its arguments, without the folder the backbone lies in, which is another in every process."""
+    return ",".join([check.func.__name__, *(f"{name}={value}" for name, value in check.keywords.items())])
+
+
+@pytest.mark.parametrize(
+    "check", [check for _, check in estimator_checks_generator(PretrainedEmbedder(NUMBERS))], ids=named
+)
+def test_backbone_of_numbers_passes_every_check_of_scikit_learn(check):
+    check(PretrainedEmbedder(NUMBERS))
 
 
 @pytest.mark.parametrize("check", DATA_FREE)
@@ -66,7 +74,11 @@ def test_backbone_of_images_passes_the_checks_that_need_no_data(check, embedder)
     getattr(estimator_checks, check)("PretrainedEmbedder", embedder)
 
 
-@pytest.mark.parametrize(("model", "numeric"), [(IMAGES, False), (NUMBERS, True), ("no-such-model", False)])
+@pytest.mark.parametrize(
+    ("model", "numeric"),
+    [(IMAGES, False), (NUMBERS, True), ("no-such-model", False)],
+    ids=["images", "numbers", "unknown"],
+)
 def test_tags_follow_what_the_backbone_takes(model, numeric):
     tags = get_tags(PretrainedEmbedder(model))
     assert tags.input_tags.two_d_array == numeric
@@ -88,7 +100,7 @@ def test_rows_are_float32_two_dimensional_and_contiguous(embedder):
 
 
 def test_rows_are_what_the_graph_gives_by_hand(embedder):
-    np.testing.assert_allclose(embedder.transform(PICTURES), expected(PICTURES), rtol=1e-6)
+    np.testing.assert_allclose(embedder.transform(PICTURES), image_rows(PICTURES), rtol=1e-6)
 
 
 @pytest.mark.parametrize("kept", ["memory", None])
@@ -111,7 +123,7 @@ def test_no_samples_give_no_rows_of_the_right_width(embedder):
 
 
 def test_one_sample_gives_one_row(embedder):
-    np.testing.assert_allclose(embedder.transform(PICTURES[:1]), expected(PICTURES[:1]), rtol=1e-6)
+    np.testing.assert_allclose(embedder.transform(PICTURES[:1]), image_rows(PICTURES[:1]), rtol=1e-6)
 
 
 def test_fit_transform_is_fit_then_transform(embedder):
@@ -220,7 +232,7 @@ def test_pickle_works_in_another_process(embedder, tmp_path):
         "numpy.save(sys.argv[1] + '/rows.npy', embedder.transform(pictures))"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=60)
-    np.testing.assert_allclose(np.load(tmp_path / "rows.npy"), expected(PICTURES), rtol=1e-6)
+    np.testing.assert_allclose(np.load(tmp_path / "rows.npy"), image_rows(PICTURES), rtol=1e-6)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -11,10 +11,11 @@ from sklearn.base import clone
 from skltransfer import PretrainedEmbedder, load_card
 from skltransfer._engine import cache, runtime
 from skltransfer.errors import CacheWarning, DeviceError, IntegrityError, LayerError, UnknownModelError
-from tests.graphs import MIX, expected, means, pictures, save_images
+from skltransfer.testing import MIX, image_rows, noise_images
+from tests.graphs import means, save_images
 
-PICTURES = pictures(6)
-ROWS = expected(PICTURES)
+PICTURES = noise_images(6)
+ROWS = image_rows(PICTURES)
 #: The layer ``map`` of every picture: (n, 4, height, width).
 MAPS = np.einsum("nhwc,mc->nmhw", np.stack(PICTURES).astype(np.float64), MIX)
 
@@ -226,7 +227,8 @@ def test_folder_is_shared_by_processes(embedder, tmp_path):
     rows = embedder.set_params(cache=tmp_path / "rows").transform(PICTURES)
     code = (
         "import sys, numpy\n"
-        "from skltransfer import PretrainedEmbedder, runtime\n"
+        "from skltransfer import PretrainedEmbedder\n"
+        "from skltransfer._engine import runtime\n"
         "samples = numpy.load(sys.argv[3])\n"
         "numpy.save(sys.argv[4], PretrainedEmbedder(sys.argv[1], cache=sys.argv[2]).transform(samples))\n"
         "assert not runtime.open_sessions(), 'a known sample was run'"

@@ -18,10 +18,11 @@ from sklearn.exceptions import NotFittedError
 
 from skltransfer import PretrainedEmbedder
 from skltransfer.errors import BadSamplesWarning, SampleError
-from tests.graphs import expected, model, node, pictures, save, save_images, save_numbers
+from skltransfer.testing import image_rows, noise_images, save_backbone
+from tests.graphs import model, node, save_images, save_numbers
 
-PICTURES = pictures(6)
-ROWS = expected(PICTURES)
+PICTURES = noise_images(6)
+ROWS = image_rows(PICTURES)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,7 @@ def test_image_opened_lazily_may_come_many_times(embedder, tmp_path):
 
 def test_numbers_may_have_more_axes(tmp_path):
     nodes = [node("ReduceMean", ["x"], ["rows"], axes=[2], keepdims=0)]
-    embedder = PretrainedEmbedder(str(save(model(nodes, ["n", "channels", "time"], "rows"), tmp_path)))
+    embedder = PretrainedEmbedder(str(save_backbone(model(nodes, ["n", "channels", "time"], "rows"), tmp_path)))
     X = np.random.default_rng(0).random((5, 2, 7), np.float32)
     np.testing.assert_allclose(embedder.fit(X).transform(X), X.mean(axis=2), rtol=1e-5)
     assert (embedder.n_features_in_, embedder.embedding_dim_) == (2, 2)

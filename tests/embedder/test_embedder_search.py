@@ -32,12 +32,13 @@ from skltransfer._engine.modalities import image as images
 from skltransfer._engine.runtime._table import MAX_SESSIONS
 from skltransfer.cards import ImageSpec
 from skltransfer.errors import MissingDependencyError, SampleError
-from tests.graphs import pictures, save_images
+from skltransfer.testing import noise_images
+from tests.graphs import save_images
 
 callback = pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
 
 #: Dark pictures are of class 0, bright ones of class 1.
-PICTURES = [picture // 2 + 127 * (i % 2) for i, picture in enumerate(pictures(40))]
+PICTURES = [picture // 2 + 127 * (i % 2) for i, picture in enumerate(noise_images(40))]
 TARGET = np.arange(40) % 2
 SMOOTHING = {"clf__var_smoothing": [1e-9, 1e-6, 1e-3, 1]}
 

@@ -9,15 +9,15 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skltransfer import PretrainedEmbedder, load_card
+from skltransfer import PretrainedEmbedder, load_card, testing
 from skltransfer._engine import catalog, runtime, stream
 from skltransfer.errors import BadSamplesWarning, MissingDependencyError, SampleError
-from tests import graphs, text_graphs
+from tests import graphs
 
 torch = pytest.importorskip("torch", reason="needs the extra 'torch'")
 
-PICTURES = graphs.pictures(50)
-ROWS = graphs.expected(PICTURES)
+PICTURES = testing.noise_images(50)
+ROWS = testing.image_rows(PICTURES)
 
 
 @pytest.fixture
@@ -67,8 +67,8 @@ def test_room_grows_with_samples_nobody_counted(n, embedder):
 @pytest.mark.parametrize("pool", ["mean", "max"])
 @pytest.mark.parametrize("long_text", ["truncate", "windows"])
 def test_texts_of_any_length_come_in_order(long_text, pool, tmp_path):
-    model = text_graphs.save(tmp_path, max_length=6)
-    words = [" ".join(text_graphs.WORDS[: 1 + i % 4]) for i in range(20)] + ["one " * 20] * (long_text == "windows")
+    model = testing.save_text_backbone(testing.text_backbone(), tmp_path, max_length=6)
+    words = [" ".join(testing.WORDS[: 1 + i % 4]) for i in range(20)] + ["one " * 20] * (long_text == "windows")
     choices = {"layer": "states", "pool": pool, "long_text": long_text, "cache": None}
     rows = PretrainedEmbedder(model, output="torch", **choices).transform(words)
     np.testing.assert_allclose(rows.numpy(), PretrainedEmbedder(model, **choices).transform(words), rtol=1e-5)

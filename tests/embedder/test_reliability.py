@@ -16,10 +16,11 @@ from PIL import Image
 
 from skltransfer import PretrainedEmbedder
 from skltransfer._engine import runtime, stream
-from tests.graphs import expected, heavy, pictures, save, save_images, slow
+from skltransfer.testing import image_rows, noise_images, save_backbone
+from tests.graphs import heavy, save_images, slow
 
-PICTURES = pictures(40)
-ROWS = expected(PICTURES)
+PICTURES = noise_images(40)
+ROWS = image_rows(PICTURES)
 
 #: How scripts begin: a backbone, pictures, and a function a child may be given.
 PRELUDE = """
@@ -252,7 +253,7 @@ print((peak() - before) / 64)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is in other units elsewhere")
 def test_opening_takes_a_few_times_the_memory_of_the_weights_at_most(script, tmp_path):
-    save(heavy(64), tmp_path, "heavy")
+    save_backbone(heavy(64), tmp_path, "heavy")
     assert float(output(script(OPEN, tmp_path / "heavy.onnx"))) < 3.5
 
 

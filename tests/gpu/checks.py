@@ -153,7 +153,8 @@ def finds_a_batch_size(model: str) -> str:
 
 def goes_on_when_memory_is_short(model: str) -> str:
     code = (
-        "from skltransfer import PretrainedEmbedder, runtime; from skltransfer.datasets import load_emoji\n"
+        "from skltransfer import PretrainedEmbedder; from skltransfer._engine import runtime\n"
+        "from skltransfer.datasets import load_emoji\n"
         f"X = load_emoji().images * 3; e = PretrainedEmbedder({model!r}, device='cuda', batch_size=2048, cache=None)\n"
         "assert e.fit_transform(X).shape[0] == len(X)\n"
         "print([session._most for session in runtime.open_sessions().values()])\n"

@@ -4,7 +4,7 @@ import numpy as np
 
 from skltransfer._engine import graph, runtime
 from skltransfer.cards import ImageSpec
-from tests.graphs import MIX, SIDE
+from skltransfer.testing import MIX, SIDE
 
 RAW = ImageSpec((SIDE, SIDE), "squash")
 PICTURES = np.random.default_rng(0).integers(0, 256, (5, SIDE, SIDE, 3), dtype=np.uint8)
@@ -18,5 +18,5 @@ def rows(model, samples, layers, spec=RAW, *, pool="", normalize=False, **option
 
 
 def maps(pictures=PICTURES):
-    """Compute the layer ``map`` of `graphs.conv` by hand."""
+    """Compute the layer ``map`` of `testing.image_backbone` by hand."""
     return np.einsum("mc,nhwc->nmhw", MIX, pictures.astype(np.float64))

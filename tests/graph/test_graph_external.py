@@ -5,10 +5,11 @@ import os
 import numpy as np
 import pytest
 
+from skltransfer import testing
 from skltransfer._engine import graph
 from skltransfer.cards import ArraySpec
 from skltransfer.errors import ModelError, UnsafeModelError
-from tests import graphs
+from tests import hostile_graphs
 from tests.graph.support import NUMBERS, rows
 
 
@@ -16,7 +17,7 @@ from tests.graph.support import NUMBERS, rows
 def canary(tmp_path):
     """A file outside the model's folder that must never be opened, whatever a graph says."""
     path = tmp_path / "canary.bin"
-    path.write_bytes(graphs.CANARY.tobytes())
+    path.write_bytes(hostile_graphs.CANARY.tobytes())
     (tmp_path / "model").mkdir()
     return path
 
@@ -42,13 +43,13 @@ LOCATIONS = {
 
 
 def load_external(folder, location, place, manifest, **more):
-    model = graphs.external(graphs.outside(location, **more), place)
-    path = graphs.save(model, folder, pin=False)
+    model = hostile_graphs.external(hostile_graphs.outside(location, **more), place)
+    path = testing.save_backbone(model, folder, pin=False)
     return graph.load(path, manifest)
 
 
 @pytest.mark.parametrize("listed", [False, True], ids=["unlisted", "listed"])
-@pytest.mark.parametrize("place", graphs.PLACES)
+@pytest.mark.parametrize("place", hostile_graphs.PLACES)
 @pytest.mark.parametrize("way", LOCATIONS)
 def test_file_outside_the_folder_is_never_opened(canary, opened, way, place, listed):
     folder = canary.parent / "model"
@@ -58,7 +59,7 @@ def test_file_outside_the_folder_is_never_opened(canary, opened, way, place, lis
     assert opened == []
 
 
-@pytest.mark.parametrize("place", graphs.PLACES)
+@pytest.mark.parametrize("place", hostile_graphs.PLACES)
 def test_file_in_the_folder_is_opened_only_if_listed(canary, opened, place):
     folder = canary.parent / "model"
     (folder / "secret.bin").write_bytes(canary.read_bytes())
@@ -69,7 +70,7 @@ def test_file_in_the_folder_is_opened_only_if_listed(canary, opened, place):
     assert opened == []
 
 
-@pytest.mark.parametrize("place", graphs.PLACES)
+@pytest.mark.parametrize("place", hostile_graphs.PLACES)
 def test_second_location_of_a_tensor_does_not_slip_through(canary, opened, place):
     folder = canary.parent / "model"
     for name in ("w.bin", "secret.bin"):
@@ -79,7 +80,7 @@ def test_second_location_of_a_tensor_does_not_slip_through(canary, opened, place
     assert opened == []
 
 
-@pytest.mark.parametrize("place", graphs.PLACES)
+@pytest.mark.parametrize("place", hostile_graphs.PLACES)
 def test_listed_file_is_taken_in_so_that_the_runtime_opens_none(canary, place):
     folder = canary.parent / "model"
     (folder / "w.bin").write_bytes(np.array([3, 5], np.float32).tobytes())
@@ -103,8 +104,8 @@ def test_listed_file_in_a_folder_below_is_taken_in(canary):
 def test_listed_file_of_another_length_is_a_named_error(canary, keys):
     folder = canary.parent / "model"
     (folder / "w.bin").write_bytes(b"\0" * 8)
-    tensor = graphs.outside("w.bin", **keys)
-    path = graphs.save(graphs.external(tensor), folder, pin=False)
+    tensor = hostile_graphs.outside("w.bin", **keys)
+    path = testing.save_backbone(hostile_graphs.external(tensor), folder, pin=False)
     with pytest.raises(ModelError, match=r"'tiny.onnx': the weights 'w' outside it cannot be read"):
         graph.load(path, ["w.bin"])
 

@@ -5,26 +5,27 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from skltransfer import testing
 from skltransfer._engine import graph
 from skltransfer.errors import ModelError
+from skltransfer.testing import SIDE
 from tests import graphs
-from tests.graphs import SIDE
 
 
 def test_facts_of_a_graph_are_its_input_output_and_layers():
-    facts = graph.read(graphs.conv())
+    facts = graph.read(testing.image_backbone())
     assert (facts.input, facts.dtype, facts.shape, facts.output) == ("x", "float32", (None, 3, SIDE, SIDE), "logits")
     assert facts.layers == {"map": (4, SIDE, SIDE), "pooled": (4, 1, 1), "embedding": (4,), "logits": (4,)}
 
 
 def test_facts_leave_open_what_the_graph_leaves_open():
-    assert graph.read(graphs.conv("side")).layers["map"] == (4, None, None)
+    assert graph.read(testing.image_backbone("side")).layers["map"] == (4, None, None)
     assert graph.read(graphs.statistics()).shape == (None, None)
 
 
 @pytest.mark.parametrize(("batch", "frozen"), [("n", None), (None, None), (-1, None), (0, None), (1, 1), (7, 7)])
 def test_batch_size_is_frozen_only_if_it_is_a_positive_number(batch, frozen):
-    assert graph.read(graphs.doubled(batch=batch)).frozen_batch == frozen
+    assert graph.read(testing.array_backbone(batch=batch)).frozen_batch == frozen
 
 
 def test_tensors_without_a_batch_axis_or_of_integers_are_no_layers():
@@ -51,7 +52,7 @@ def _without_opset(model):
     ],
 )
 def test_graph_that_is_no_backbone_is_refused(damage, message):
-    model = graphs.doubled()
+    model = testing.array_backbone()
     damage(model)
     with pytest.raises(ModelError, match=message):
         graph.read(model)
@@ -74,5 +75,5 @@ def test_file_that_is_no_graph_is_refused_with_its_first_bytes(tmp_path, content
 @pytest.mark.parametrize("suffix", [".onnx", ".json", ".textproto", ".onnxtxt"])
 def test_file_is_read_as_a_protobuf_whatever_its_name(tmp_path, suffix):
     path = tmp_path / f"m{suffix}"
-    path.write_bytes(graphs.doubled().SerializeToString())
+    path.write_bytes(testing.array_backbone().SerializeToString())
     assert graph.load(path).graph.node

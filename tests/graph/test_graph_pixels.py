@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
+from skltransfer import testing
 from skltransfer._engine import graph
 from skltransfer.cards import ArraySpec, ImageSpec
 from skltransfer.errors import CardError
+from skltransfer.testing import SIDE
 from tests import graphs
 from tests.graph.support import NUMBERS, PICTURES, RAW, rows
-from tests.graphs import SIDE
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
@@ -59,13 +60,13 @@ def test_pixels_are_cast_to_the_type_of_the_graph(dtype):
 )
 def test_card_that_contradicts_its_graph_is_refused(spec, message):
     with pytest.raises(CardError, match=message):
-        graph.build(graphs.conv(), spec, ["embedding"], pool="", normalize=False)
+        graph.build(testing.image_backbone(), spec, ["embedding"], pool="", normalize=False)
 
 
 def test_images_for_a_graph_of_numbers_are_refused():
     with pytest.raises(CardError, match=r"input 'x' has the shape \(None, 4\); images need four axes"):
-        graph.build(graphs.doubled(), RAW, ["rows"], pool="", normalize=False)
+        graph.build(testing.array_backbone(), RAW, ["rows"], pool="", normalize=False)
 
 
 def test_numbers_reach_the_graph_as_they_are():
-    np.testing.assert_allclose(rows(graphs.doubled(), NUMBERS, ["rows"], ArraySpec()), 2 * NUMBERS)
+    np.testing.assert_allclose(rows(testing.array_backbone(), NUMBERS, ["rows"], ArraySpec()), 2 * NUMBERS)

@@ -4,12 +4,13 @@ import numpy as np
 import onnx
 import pytest
 
+from skltransfer import testing
 from skltransfer._engine import graph
 from skltransfer.cards import ArraySpec, ImageSpec
 from skltransfer.errors import LayerError, ModelError
-from tests import graphs
+from skltransfer.testing import MIX, SIDE
+from tests import graphs, hostile_graphs
 from tests.graph.support import NUMBERS, PICTURES, RAW, maps, rows
-from tests.graphs import MIX, SIDE
 
 GEM = np.cbrt((np.maximum(maps(), 1e-6) ** 3).mean(axis=(2, 3)))
 
@@ -24,7 +25,7 @@ GEM = np.cbrt((np.maximum(maps(), 1e-6) ** 3).mean(axis=(2, 3)))
     ],
 )
 def test_feature_map_is_pooled_as_numpy_does(pool, want):
-    np.testing.assert_allclose(rows(graphs.conv(), PICTURES, ["map"], pool=pool), want, rtol=1e-4)
+    np.testing.assert_allclose(rows(testing.image_backbone(), PICTURES, ["map"], pool=pool), want, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("pool", "over"), [("mean", np.mean), ("max", np.max)])
@@ -59,12 +60,12 @@ def test_pooling_works_in_every_operator_set(opset):
 
 def test_graph_of_an_ancient_operator_set_is_refused():
     with pytest.raises(ModelError, match=r"operator set 7, older than 8; bring it up to date with"):
-        rows(graphs.doubled(opset=7), NUMBERS, ["rows"], ArraySpec())
+        rows(testing.array_backbone(opset=7), NUMBERS, ["rows"], ArraySpec())
 
 
 def test_first_token_of_a_feature_map_is_refused():
     with pytest.raises(LayerError, match=r"pool='cls' takes the first token.*\('n', 4, 8, 8\)"):
-        rows(graphs.conv(), PICTURES, ["map"], pool="cls")
+        rows(testing.image_backbone(), PICTURES, ["map"], pool="cls")
 
 
 def test_one_number_per_sample_becomes_one_column():
@@ -74,38 +75,38 @@ def test_one_number_per_sample_becomes_one_column():
 
 def test_several_layers_stand_side_by_side_in_the_order_asked_for():
     means = maps().mean(axis=(2, 3))
-    got = rows(graphs.conv(), PICTURES, ["logits", "map", "embedding"], pool="max")
+    got = rows(testing.image_backbone(), PICTURES, ["logits", "map", "embedding"], pool="max")
     np.testing.assert_allclose(got, np.hstack([2 * means, maps().max(axis=(2, 3)), means]), rtol=1e-5)
 
 
 def test_a_layer_named_twice_stands_there_twice():
-    got = rows(graphs.doubled(), NUMBERS, ["rows", "rows"], ArraySpec())
+    got = rows(testing.array_backbone(), NUMBERS, ["rows", "rows"], ArraySpec())
     np.testing.assert_allclose(got, np.hstack([2 * NUMBERS] * 2))
 
 
 def test_normalised_rows_have_unit_length_over_all_their_columns():
-    got = rows(graphs.conv(), PICTURES, ["embedding", "logits"], normalize=True)
+    got = rows(testing.image_backbone(), PICTURES, ["embedding", "logits"], normalize=True)
     np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, rtol=1e-6)
 
 
 def test_normalised_row_of_zeros_stays_a_row_of_zeros():
-    assert not rows(graphs.doubled(), NUMBERS * 0, ["rows"], ArraySpec(), normalize=True).any()
+    assert not rows(testing.array_backbone(), NUMBERS * 0, ["rows"], ArraySpec(), normalize=True).any()
 
 
 def test_cut_drops_nodes_and_weights_behind_the_layer():
-    built = graph.build(graphs.conv(), RAW, ["map"], pool="mean", normalize=False)
+    built = graph.build(testing.image_backbone(), RAW, ["map"], pool="mean", normalize=False)
     assert "GlobalAveragePool" not in {node.op_type for node in built.graph.node}
     assert "two" not in {weight.name for weight in built.graph.initializer}
     assert [v.name for v in (*built.graph.input, *built.graph.output)] == [graph.INPUT, graph.OUTPUT]
 
 
 def test_cut_keeps_what_only_a_subgraph_reads():
-    got = rows(graphs.nested(3), NUMBERS, ["rows"], ArraySpec())
+    got = rows(hostile_graphs.nested(3), NUMBERS, ["rows"], ArraySpec())
     np.testing.assert_array_equal(got, NUMBERS)
 
 
 def test_weights_listed_as_inputs_as_old_exporters_do_are_kept():
-    model = graphs.conv()
+    model = testing.image_backbone()
     model.ir_version = 3
     model.graph.input.extend(
         onnx.helper.make_tensor_value_info(w.name, w.data_type, list(w.dims)) for w in model.graph.initializer
@@ -117,14 +118,14 @@ def test_weights_listed_as_inputs_as_old_exporters_do_are_kept():
 def test_unknown_layer_is_refused_with_the_near_misses(name):
     near = r" Did you mean 'embedding'\?" if name == "embeding" else ""
     with pytest.raises(LayerError, match=rf"no layer '{name}'.{near} List the 4 there are with"):
-        rows(graphs.conv(), PICTURES, [name])
+        rows(testing.image_backbone(), PICTURES, [name])
 
 
 @pytest.mark.parametrize("pool", ["mean", "max", "gem", "flatten"])
 @pytest.mark.parametrize("layer", ["map", "embedding", "pooled"])
 def test_width_told_beforehand_is_the_width_that_comes(pool, layer):
-    shape = graph.read(graphs.conv()).layers[layer]
-    got = rows(graphs.conv(), PICTURES, [layer], pool=pool)
+    shape = graph.read(testing.image_backbone()).layers[layer]
+    got = rows(testing.image_backbone(), PICTURES, [layer], pool=pool)
     assert graph.pooled_width(shape, pool, "NCHW") == got.shape[1]
 
 

@@ -5,6 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from skltransfer import testing
 from skltransfer._engine import graph, runtime
 from skltransfer.cards import ArraySpec
 from tests import graphs
@@ -12,13 +13,13 @@ from tests.graph.support import NUMBERS, PICTURES, maps, rows
 
 
 def test_float16_graph_gives_float32_rows():
-    got = rows(graphs.conv(dtype=TensorProto.FLOAT16), PICTURES, ["embedding"])
+    got = rows(testing.image_backbone(dtype=np.float16), PICTURES, ["embedding"])
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, maps().mean(axis=(2, 3)), rtol=2e-3)
 
 
 def test_widened_graph_computes_as_precisely_as_one_exported_so():
-    got = rows(graphs.conv(dtype=TensorProto.FLOAT16), PICTURES, ["embedding"], precision="fp32")
+    got = rows(testing.image_backbone(dtype=np.float16), PICTURES, ["embedding"], precision="fp32")
     np.testing.assert_allclose(got, maps().mean(axis=(2, 3)), rtol=1e-6)
 
 

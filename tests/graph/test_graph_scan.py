@@ -5,24 +5,25 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from skltransfer import testing
 from skltransfer._engine import graph
 from skltransfer.cards import ArraySpec
 from skltransfer.errors import ModelError, UnsafeModelError
-from tests import graphs
+from tests import graphs, hostile_graphs
 from tests.graph.support import NUMBERS, rows
 
 
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (graphs.custom_domain(), r"'Mystery' comes from the custom domain 'com.evil'"),
-        (graphs.engine_context(), r"'EPContext' loads files or code of its own"),
-        (graphs.recursive(), r"Function 'f' of the graph calls itself"),
-        (graphs.doubling(), r"expand to more than 1,000,000 nodes"),
-        (graphs.doubling(domain="com.microsoft"), r"expand to more than 1,000,000 nodes"),
-        (graphs.doubling(domain="ai.onnx"), r"expand to more than 1,000,000 nodes"),
-        (graphs.doubling(domain=""), r"expand to more than 1,000,000 nodes"),
-        (graphs.doubling(overload="two"), r"expand to more than 1,000,000 nodes"),
+        (hostile_graphs.custom_domain(), r"'Mystery' comes from the custom domain 'com.evil'"),
+        (hostile_graphs.engine_context(), r"'EPContext' loads files or code of its own"),
+        (hostile_graphs.recursive(), r"Function 'f' of the graph calls itself"),
+        (hostile_graphs.doubling(), r"expand to more than 1,000,000 nodes"),
+        (hostile_graphs.doubling(domain="com.microsoft"), r"expand to more than 1,000,000 nodes"),
+        (hostile_graphs.doubling(domain="ai.onnx"), r"expand to more than 1,000,000 nodes"),
+        (hostile_graphs.doubling(domain=""), r"expand to more than 1,000,000 nodes"),
+        (hostile_graphs.doubling(overload="two"), r"expand to more than 1,000,000 nodes"),
     ],
 )
 def test_unsafe_graph_is_refused_before_it_is_run(tmp_path, model, message):
@@ -31,8 +32,8 @@ def test_unsafe_graph_is_refused_before_it_is_run(tmp_path, model, message):
 
 
 def test_overload_of_a_function_does_not_hide_another(tmp_path):
-    model = graphs.doubling(overload="two")
-    harmless = graphs.doubling(0).functions[0]
+    model = hostile_graphs.doubling(overload="two")
+    harmless = hostile_graphs.doubling(0).functions[0]
     for function in list(model.functions):
         model.functions.add().CopyFrom(harmless)
         model.functions[-1].name = function.name
@@ -41,7 +42,7 @@ def test_overload_of_a_function_does_not_hide_another(tmp_path):
 
 
 def test_custom_operator_inside_a_subgraph_is_refused(tmp_path):
-    model = graphs.nested(5)
+    model = hostile_graphs.nested(5)
     node = model.graph.node[0]
     while branches := {a.name: a.g for a in node.attribute}:
         node = branches["then_branch"].node[0]
@@ -51,13 +52,13 @@ def test_custom_operator_inside_a_subgraph_is_refused(tmp_path):
 
 
 def test_custom_operator_inside_a_function_is_refused(tmp_path):
-    model = graphs.doubling(1)
+    model = hostile_graphs.doubling(1)
     model.functions[0].node[0].domain = "com.evil"
     with pytest.raises(UnsafeModelError, match=r"custom domain 'com.evil'"):
         graph.scan(model, tmp_path)
 
 
-@pytest.mark.parametrize("make", [graphs.conv, graphs.doubling, lambda: graphs.heavy(1)])
+@pytest.mark.parametrize("make", [testing.image_backbone, hostile_graphs.doubling, lambda: graphs.heavy(1)])
 @pytest.mark.parametrize("typed", [False, True])
 def test_pieces_are_the_graph(make, typed):
     whole = make()
@@ -75,6 +76,6 @@ def test_graph_with_more_weights_than_a_file_may_have_is_refused(monkeypatch):
 
 @pytest.mark.parametrize("times", [1, 5])
 def test_functions_that_expand_to_a_decent_size_run(tmp_path, times):
-    path = graphs.save(graphs.doubling(times), tmp_path, pin=False)
+    path = testing.save_backbone(hostile_graphs.doubling(times), tmp_path, pin=False)
     got = rows(graph.load(path), NUMBERS, ["rows"], ArraySpec())
     np.testing.assert_allclose(got, NUMBERS * 2.0 ** (2**times), rtol=1e-5)

@@ -25,7 +25,7 @@ FLOORS = [
     ["judge"],
     ["demo", "profile"],
     ["embedder"],
-    ["report", "selection"],
+    ["report", "selection", "testing"],
     ["cli"],
     ["__main__"],
 ]
@@ -39,6 +39,7 @@ LIBRARIES = {
     "synthetic": {"PIL"},
     "quantization": {"onnxruntime"},
     "embedder": {"sklearn"},
+    "testing": {"onnx", "tokenizers"},
     "judge": {"sklearn", "scipy", "joblib", "threadpoolctl"},
     "demo": {"sklearn"},
     "selection": {"sklearn"},
@@ -46,8 +47,8 @@ LIBRARIES = {
 }
 NUMPY_FREE = {"errors", "cards", "hub", "cli", "registry", "process"}
 STARTS_THREADS = {"stream", "runtime"}
-#: Models, rows, pictures where the user says, and the folder of a converted model.
-WRITES_FILES = {"hub", "cache", "report", "convert", "quantization"}
+#: Models, rows, pictures where the user says, the folder of a converted model, and graphs to test with.
+WRITES_FILES = {"hub", "cache", "report", "convert", "quantization", "testing"}
 
 #: "At most about 400" lines in a module.
 LONGEST = 480

@@ -7,15 +7,16 @@ import random
 
 import pytest
 
+from skltransfer import testing
 from skltransfer._engine import graph, hub
 from skltransfer.cards import Card, ModelFile
 from skltransfer.errors import IntegrityError, ModelError, UnknownModelError, UnsafeModelError
-from tests import graphs
+from tests import hostile_graphs
 
 
 @pytest.fixture
 def card(tmp_path):
-    return graphs.card(graphs.save(graphs.conv(), tmp_path, pin=False))
+    return testing.pinned_card(testing.save_backbone(testing.image_backbone(), tmp_path, pin=False))
 
 
 def test_pinned_file_that_is_whole_is_handed_on_by_its_absolute_path(card, tmp_path, monkeypatch):
@@ -75,8 +76,10 @@ def test_card_without_a_folder_is_refused():
 
 
 def test_damaged_external_data_are_noticed(tmp_path):
-    (tmp_path / "w.bin").write_bytes(graphs.CANARY.tobytes())
-    card = graphs.card(graphs.save(graphs.external(graphs.outside("w.bin")), tmp_path, pin=False), "w.bin")
+    (tmp_path / "w.bin").write_bytes(hostile_graphs.CANARY.tobytes())
+    card = testing.pinned_card(
+        testing.save_backbone(hostile_graphs.external(hostile_graphs.outside("w.bin")), tmp_path, pin=False), "w.bin"
+    )
     (tmp_path / "w.bin").write_bytes(b"\1" * 8)
     with pytest.raises(IntegrityError, match=r"w.bin' has the SHA-256"):
         hub.verified(card)
@@ -84,21 +87,21 @@ def test_damaged_external_data_are_noticed(tmp_path):
 
 def test_graph_reached_through_a_link_takes_its_weights_from_the_folder_of_its_card(tmp_path):
     store, folder = tmp_path / "store", tmp_path / "model"
-    for place, weights in ((store, b"\1" * 8), (folder, graphs.CANARY.tobytes())):
+    for place, weights in ((store, b"\1" * 8), (folder, hostile_graphs.CANARY.tobytes())):
         place.mkdir()
         (place / "w.bin").write_bytes(weights)
-    graphs.save(graphs.external(graphs.outside("w.bin")), store, pin=False)
+    testing.save_backbone(hostile_graphs.external(hostile_graphs.outside("w.bin")), store, pin=False)
     (folder / "tiny.onnx").symlink_to(store / "tiny.onnx")
-    card = graphs.card(folder / "tiny.onnx", "w.bin")
+    card = testing.pinned_card(folder / "tiny.onnx", "w.bin")
     weights = graph.load(hub.verified(card), card.manifest).graph.initializer[0]
-    assert weights.raw_data == graphs.CANARY.tobytes()
+    assert weights.raw_data == hostile_graphs.CANARY.tobytes()
 
 
 def test_graph_in_a_folder_below_takes_no_weights_the_card_does_not_pin(tmp_path):
     (tmp_path / "onnx").mkdir()
     for place in (tmp_path, tmp_path / "onnx"):
-        (place / "w.bin").write_bytes(graphs.CANARY.tobytes())
-    graphs.save(graphs.external(graphs.outside("w.bin")), tmp_path / "onnx", pin=False)
+        (place / "w.bin").write_bytes(hostile_graphs.CANARY.tobytes())
+    testing.save_backbone(hostile_graphs.external(hostile_graphs.outside("w.bin")), tmp_path / "onnx", pin=False)
     files = {"model": ModelFile("onnx/tiny.onnx"), "w.bin": ModelFile("w.bin")}
     card = Card("tiny", "array", files, folder=tmp_path)
     with pytest.raises(UnsafeModelError, match=r"weights in 'w.bin', which its card does not list"):
@@ -110,11 +113,11 @@ def test_fingerprint_of_one_file_is_its_sha256(card, tmp_path):
 
 
 def test_fingerprint_covers_every_file(tmp_path):
-    path = graphs.save(graphs.external(graphs.outside("w.bin")), tmp_path, pin=False)
+    path = testing.save_backbone(hostile_graphs.external(hostile_graphs.outside("w.bin")), tmp_path, pin=False)
     prints = set()
     for weights in (b"\1" * 8, b"\2" * 8):
         (tmp_path / "w.bin").write_bytes(weights)
-        prints.add(hub.fingerprint(graphs.card(path, "w.bin")))
+        prints.add(hub.fingerprint(testing.pinned_card(path, "w.bin")))
     assert len(prints) == 2
 
 

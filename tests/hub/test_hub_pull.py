@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from skltransfer import PretrainedEmbedder, cli, load_card
+from skltransfer import PretrainedEmbedder, cli, load_card, testing
 from skltransfer._engine import hub
 from skltransfer.errors import DownloadError, IntegrityError, ModelWarning, UnknownModelError, UnsafeModelError
 from tests import graphs
@@ -22,7 +22,7 @@ ADDRESS = hub.Address("owner/repo", COMMIT, "onnx/model.onnx")
 
 @pytest.fixture
 def graph(tmp_path):
-    return graphs.save(graphs.conv(), tmp_path, pin=False).read_bytes()
+    return testing.save_backbone(testing.image_backbone(), tmp_path, pin=False).read_bytes()
 
 
 @pytest.fixture
@@ -67,24 +67,24 @@ def test_embedder_takes_an_address(server, graph, tmp_path):
     card = load_card(str(ADDRESS), preset="raw", resize="squash", layer="embedding")
     assert (card.name, card.revision, card.pinned) == ("repo", COMMIT, True)
     local = graphs.save_images(tmp_path, name="local")
-    pictures = graphs.pictures(3)
+    pictures = testing.noise_images(3)
     rows = PretrainedEmbedder(card).fit_transform(pictures)
     np.testing.assert_allclose(rows, PretrainedEmbedder(local).fit_transform(pictures), rtol=1e-6)
 
 
 def test_authors_card_is_used(server, graph, tmp_path):
-    path = graphs.save(graphs.conv(), tmp_path, "model", layer="embedding")
+    path = testing.save_backbone(testing.image_backbone(), tmp_path, "model", layer="embedding")
     server.files["onnx/model.card.json"] = path.with_suffix(".card.json").read_bytes()
     server.files["onnx/model.onnx"] = path.read_bytes()
-    assert PretrainedEmbedder(str(ADDRESS)).fit_transform(graphs.pictures(2)).shape == (2, 4)
+    assert PretrainedEmbedder(str(ADDRESS)).fit_transform(testing.noise_images(2)).shape == (2, 4)
 
 
 def test_card_that_pins_another_file_is_an_error(server, tmp_path):
-    path = graphs.save(graphs.conv(), tmp_path, "model")
+    path = testing.save_backbone(testing.image_backbone(), tmp_path, "model")
     server.files["onnx/model.card.json"] = path.with_suffix(".card.json").read_bytes()
     server.files["onnx/model.onnx"] = graphs.raw_pixels().SerializeToString()
     with pytest.raises(IntegrityError, match="its card pins"):
-        PretrainedEmbedder(str(ADDRESS)).fit(graphs.pictures(2))
+        PretrainedEmbedder(str(ADDRESS)).fit(testing.noise_images(2))
 
 
 def test_branch_is_pinned_to_the_commit_of_the_first_time(server):

@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from skltransfer import load_card
+from skltransfer import load_card, testing
 from skltransfer._engine import profile, quantization, runtime, synthetic
 from skltransfer._engine.profile import Profile, advice, measure
 from skltransfer.errors import CardError, SampleError
-from tests import graphs, text_graphs
+from tests import graphs
 
 CPU = Profile(
     "net", "cpu", 64, 4, prepare=300, draft=600, graph=100, batch_size=2, end_to_end=280, bus=None, sample_bytes=1000
@@ -48,7 +48,7 @@ def test_knob_that_helps_most_comes_first(kind, tmp_path):
 
 
 def test_knob_of_texts_is_their_length(tmp_path):
-    card = load_card(text_graphs.save(tmp_path))
+    card = load_card(testing.save_text_backbone(testing.text_backbone(), tmp_path))
     assert advice(dataclasses.replace(CPU, graph=900, draft=None), card)[0].startswith(
         "A smaller max_length: fewer tokens"
     )
@@ -70,7 +70,11 @@ def few(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["images", "texts"])
 def test_everything_is_measured_on_samples_that_are_made_up(kind, few, tmp_path):
-    model = graphs.save_images(tmp_path) if kind == "images" else text_graphs.save(tmp_path)
+    model = (
+        graphs.save_images(tmp_path)
+        if kind == "images"
+        else testing.save_text_backbone(testing.text_backbone(), tmp_path)
+    )
     found = measure(model, "cpu")
     assert (found.samples, found.device, found.bus) == (5, "cpu", None)
     assert all(math.isfinite(speed) and speed > 0 for speed in (found.prepare, found.graph, found.end_to_end))
@@ -79,7 +83,7 @@ def test_everything_is_measured_on_samples_that_are_made_up(kind, few, tmp_path)
 
 
 def test_samples_may_be_given(few, tmp_path):
-    found = measure(graphs.save_images(tmp_path), "cpu", graphs.pictures(7))
+    found = measure(graphs.save_images(tmp_path), "cpu", testing.noise_images(7))
     assert (found.samples, found.batch_size) == (7, 7)
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from skltransfer import testing
 from tests import graphs, text_graphs
 
 
@@ -21,4 +22,4 @@ def images(tmp_path):
 @pytest.fixture
 def texts(tmp_path):
     """A network of matrix products."""
-    return text_graphs.save(tmp_path / "texts", text_graphs.thinker(), pool="mean")
+    return testing.save_text_backbone(text_graphs.thinker(), tmp_path / "texts", pool="mean")

@@ -3,12 +3,12 @@
 import numpy as np
 import onnx
 
+from skltransfer import testing
 from skltransfer._engine import hub
 from skltransfer._engine.quantization import MIN_COSINE
-from tests import graphs
 
 PRECISIONS = sorted(MIN_COSINE)
-PICTURES = graphs.pictures(12)
+PICTURES = testing.noise_images(12)
 
 
 def operators(card) -> set[str]:

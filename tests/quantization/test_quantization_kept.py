@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from skltransfer import PretrainedEmbedder, load_card
+from skltransfer import PretrainedEmbedder, load_card, testing
 from skltransfer._engine import runtime
 from skltransfer._engine.quantization import _quantize, find_quantized, quantize, quantized_card
 from skltransfer.errors import (
@@ -103,7 +103,7 @@ def test_what_the_user_says_of_a_card_holds_for_its_variant(images):
 
 
 def test_variants_are_candidates_of_a_search(images):
-    X, y = graphs.pictures(40), np.arange(40) % 2
+    X, y = testing.noise_images(40), np.arange(40) % 2
     pipeline = make_pipeline(PretrainedEmbedder(images), LogisticRegression())
     grid = {"pretrainedembedder__precision": ["auto", "fp16", "int8"]}
     search = GridSearchCV(pipeline, grid, error_score="raise", n_jobs=2, cv=2).fit(X, y)

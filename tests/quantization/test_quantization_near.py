@@ -5,10 +5,10 @@ import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from skltransfer import PretrainedEmbedder
+from skltransfer import PretrainedEmbedder, testing
 from skltransfer._engine import hub
 from skltransfer._engine.quantization import MIN_COSINE, quantize
-from tests import graphs, text_graphs
+from tests import graphs
 from tests.quantization.support import PICTURES, PRECISIONS, cosine, operators
 
 #: Operators that would scale by what else is in the batch.
@@ -25,8 +25,8 @@ def test_images_have_nearly_the_same_rows(precision, images):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_texts_have_nearly_the_same_rows(precision, texts):
-    rows = PretrainedEmbedder(texts, precision=precision).fit_transform(text_graphs.WORDS)
-    want = PretrainedEmbedder(texts).transform(text_graphs.WORDS)
+    rows = PretrainedEmbedder(texts, precision=precision).fit_transform(testing.WORDS)
+    want = PretrainedEmbedder(texts).transform(testing.WORDS)
     assert MIN_COSINE[precision] <= cosine(rows, want)
     assert not np.array_equal(rows, want)
 
@@ -34,7 +34,7 @@ def test_texts_have_nearly_the_same_rows(precision, texts):
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("kind", ["images", "texts"])
 def test_row_does_not_depend_on_batch_mates(kind, precision, request):
-    model, samples = request.getfixturevalue(kind), PICTURES if kind == "images" else list(text_graphs.WORDS)
+    model, samples = request.getfixturevalue(kind), PICTURES if kind == "images" else list(testing.WORDS)
     embedder = PretrainedEmbedder(model, precision=precision, cache=None).fit(samples)
     alone = np.vstack([embedder.transform([sample]) for sample in samples])
     np.testing.assert_allclose(alone, embedder.transform(samples), rtol=1e-5, atol=1e-6)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
+from skltransfer import testing
 from skltransfer._engine import graph, runtime
 from skltransfer._engine.quantization import quantize
 from tests import graphs
@@ -63,7 +64,7 @@ def test_input_of_several_products_is_rounded_once():
 def test_graphs_too_old_for_rows_are_rounded_in_blocks(tmp_path):
     model = graphs.products()
     model.opset_import[0].version = 12
-    found = operators(quantize(str(graphs.save(model, tmp_path)), "int8", np.eye(40, dtype=np.float32)))
+    found = operators(quantize(str(testing.save_backbone(model, tmp_path)), "int8", np.eye(40, dtype=np.float32)))
     assert "MatMulNBits" in found
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
-from skltransfer import PretrainedEmbedder, load_card
+from skltransfer import PretrainedEmbedder, load_card, testing
 from skltransfer._engine import runtime
 from skltransfer._engine.quantization import MIN_COSINE, _quantize, find_quantized, quantize, quantized_card
 from skltransfer.cards import ArraySpec
@@ -19,7 +19,7 @@ from skltransfer.errors import (
     SampleError,
     UnknownModelError,
 )
-from tests import graphs, text_graphs
+from tests import graphs
 from tests.quantization.support import PICTURES, PRECISIONS, cosine
 
 
@@ -28,7 +28,7 @@ def test_samples_that_are_given_calibrate_and_compare(images):
 
 
 def test_numbers_need_samples(tmp_path):
-    model = str(graphs.save(graphs.products(), tmp_path))
+    model = str(testing.save_backbone(graphs.products(), tmp_path))
     assert isinstance(load_card(model).input, ArraySpec)
     with pytest.raises(ConversionError, match=r"takes arrays, for which there are no synthetic samples; pass yours"):
         PretrainedEmbedder(model, precision="int8").fit(np.zeros((2, 40), np.float32))
@@ -77,7 +77,7 @@ def test_int8_is_for_the_cpu(images):
 
 
 def test_int8_of_neither_convolutions_nor_products_is_refused(tmp_path):
-    model = text_graphs.save(tmp_path / "texts", text_graphs.encoder())
+    model = testing.save_text_backbone(testing.text_backbone(), tmp_path / "texts")
     with pytest.raises(ConversionError, match="has no Conv or MatMul weights to quantize"):
         quantize(model, "int8")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from skltransfer import PretrainedEmbedder, list_models, load_card
+from skltransfer import PretrainedEmbedder, list_models, load_card, testing
 from skltransfer._engine import catalog, graph, hub, registry
 from skltransfer.cards import POOLS, SPECS
 from skltransfer.errors import ModelWarning, UnknownModelError
@@ -61,7 +61,7 @@ def classifier():
         graphs.node("Add", ["bias", "product"], ["sum"]),
         graphs.node("Softmax", ["sum"], ["logits"]),
     ]
-    mix, weight = graphs.MIX.reshape(4, 3, 1, 1).astype(np.float32), np.eye(4, 7, dtype=np.float16)
+    mix, weight = testing.MIX.reshape(4, 3, 1, 1).astype(np.float32), np.eye(4, 7, dtype=np.float16)
     return graphs.model(nodes, ["n", 3, "h", "w"], "logits", mix=mix, half=weight, bias=np.ones(7, np.float32))
 
 
@@ -84,7 +84,7 @@ def test_name_leads_to_the_features_of_a_classifier(server):
     rows = PretrainedEmbedder("resnet50").fit_transform(pictures)
     np.testing.assert_allclose(rows, PretrainedEmbedder(local).transform(pictures))
     means = (np.array([0, 255])[:, None] / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
-    np.testing.assert_allclose(rows, means @ graphs.MIX.reshape(4, 3).T, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(rows, means @ testing.MIX.reshape(4, 3).T, rtol=1e-4, atol=1e-4)
 
 
 def test_fields_of_the_table_may_be_changed(server):

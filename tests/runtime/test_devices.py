@@ -7,10 +7,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from skltransfer import testing
 from skltransfer._engine import hub, runtime
 from skltransfer._engine.runtime import Device, _diagnosis, _driver, _providers, _resolve
 from skltransfer.errors import DeviceError, DeviceWarning
-from tests import graphs
 
 CPU, CUDA = Device(), Device("cuda")
 
@@ -290,4 +290,4 @@ def test_session_that_would_run_elsewhere_than_asked_is_refused(capfd):
     with pytest.raises(
         DeviceError, match=r"ONNX Runtime runs this graph on CPUExecutionProvider, not on device='cuda:0'"
     ):
-        runtime.Session(graphs.doubled().SerializeToString(), CUDA)
+        runtime.Session(testing.array_backbone().SerializeToString(), CUDA)

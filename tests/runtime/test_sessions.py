@@ -9,7 +9,7 @@ import pytest
 from skltransfer._engine import runtime
 from skltransfer._engine.runtime import Device, _table, _threads
 from skltransfer.errors import ModelError
-from tests import graphs
+from tests import hostile_graphs
 from tests.runtime.support import CPU, NUMBERS, doubled
 
 
@@ -27,7 +27,7 @@ def test_error_of_a_run_is_not_printed(capfd):
 
 
 def test_switch_ends_a_run():
-    session = runtime.Session(graphs.endless().SerializeToString(), CPU)
+    session = runtime.Session(hostile_graphs.endless().SerializeToString(), CPU)
     cancel = runtime.cancel_switch()
     threading.Timer(0.2, lambda: setattr(cancel, "terminate", True)).start()
     with pytest.raises(Exception, match=r"(?i)terminate"):

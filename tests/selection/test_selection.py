@@ -15,13 +15,14 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 from skltransfer import PretrainedEmbedder, compare_backbones, near_duplicate_groups, report, selection
 from skltransfer._engine import judge, runtime
 from skltransfer.errors import LayerError, MissingDependencyError, SampleError
-from tests.graphs import pictures, save_images
+from skltransfer.testing import noise_images
+from tests.graphs import save_images
 
 #: Red pictures and blue ones, with noise.
 TARGET = np.array(["blue", "red"])[np.arange(40) % 2]
 PICTURES = [
     (picture // 8 + np.array([200, 0, 0] if color == "red" else [0, 0, 200])).astype(np.uint8)
-    for picture, color in zip(pictures(40), TARGET, strict=True)
+    for picture, color in zip(noise_images(40), TARGET, strict=True)
 ]
 
 

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from skltransfer import Card, PretrainedEmbedder, load_card
 from skltransfer._engine import catalog, hub
-from tests.graphs import card
+from skltransfer.testing import pinned_card
 
 #: Accuracy of a plain probe on two sets of images, as the material's README has it.
 PROBES = {
@@ -55,7 +55,7 @@ def card_of(models: Path, name: str, **changes: object) -> Card:
     else:
         geometry = {"resize": "shorter", "resize_to": int(re.search(r"(\d+) px", spec["resize"])[1])}
     layer = facts(models, name)["embedding"]["tensor"]
-    return card(models / f"{name}.onnx", **{**known, **geometry, "layer": layer, **changes})
+    return pinned_card(models / f"{name}.onnx", **{**known, **geometry, "layer": layer, **changes})
 
 
 @pytest.fixture(scope="session")
@@ -218,10 +218,10 @@ def test_variant_made_on_made_up_samples_is_near_on_real_ones(kind, precision, m
     files = [shared / "models" / f"mobilenet_v2_1.0_224{suffix}" for suffix in (".onnx", ".json")]
     for file in files:
         shutil.copy(file, tmp_path)
-    card = card_of(tmp_path, "mobilenet_v2_1.0_224")
+    pinned_card = card_of(tmp_path, "mobilenet_v2_1.0_224")
     small = np.load(shared / "data" / "cifar10_subset" / "test.npz")["images"][:24]
     samples = photographs if kind == "photographs" else list(small)
-    rows = PretrainedEmbedder(card, precision=precision).fit_transform(samples)
-    want = PretrainedEmbedder(card).transform(samples)
+    rows = PretrainedEmbedder(pinned_card, precision=precision).fit_transform(samples)
+    want = PretrainedEmbedder(pinned_card).transform(samples)
     cosines = (rows * want).sum(axis=1) / np.linalg.norm(rows, axis=1) / np.linalg.norm(want, axis=1)
     assert cosines.mean() >= mark

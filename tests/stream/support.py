@@ -9,10 +9,10 @@ from skltransfer import load_card
 from skltransfer._engine import catalog, runtime, stream
 from skltransfer._engine.stream import _line
 from skltransfer.errors import Unreadable
-from tests.graphs import expected, pictures
+from skltransfer.testing import image_rows, noise_images
 
-PICTURES = pictures(100)
-ROWS = expected(PICTURES)
+PICTURES = noise_images(100)
+ROWS = image_rows(PICTURES)
 FORMS = {"fused": _line._Fused, "pipelined": _line._Pipelined}
 
 

@@ -5,10 +5,12 @@ import warnings
 import numpy as np
 import pytest
 
+from skltransfer import testing
 from skltransfer._engine import stream
 from skltransfer.errors import ModelWarning, ProbeError
+from skltransfer.testing import save_backbone
 from tests import graphs
-from tests.graphs import mates, means, save, save_images
+from tests.graphs import mates, means, save_images
 from tests.stream.support import PICTURES, ROWS, plan_of
 
 
@@ -20,14 +22,14 @@ def test_rows_that_depend_on_their_mates_are_run_alone_with_a_warning(form, tmp_
 
 
 def test_dynamic_quantisation_is_named(tmp_path):
-    plan = plan_of(save(graphs.quantized(), tmp_path))
+    plan = plan_of(save_backbone(graphs.quantized(), tmp_path))
     with pytest.warns(ModelWarning, match="it quantises its activations dynamically: DynamicQuantizeLinear"):
         stream.open_backbone(plan, np.ones(4, np.float32))
 
 
 @pytest.mark.parametrize("batch", [1, 4])
 def test_frozen_batch_is_freed_where_that_is_sound(form, tmp_path, batch):
-    plan = plan_of(save_images(tmp_path, graphs.conv(batch=batch)))
+    plan = plan_of(save_images(tmp_path, testing.image_backbone(batch=batch)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         rows = stream.embed(PICTURES[:10], plan).rows
@@ -36,7 +38,7 @@ def test_frozen_batch_is_freed_where_that_is_sound(form, tmp_path, batch):
 
 
 def test_frozen_batch_is_filled_up_where_it_cannot_be_freed(form, tmp_path):
-    plan = plan_of(save(graphs.frozen("fails", 4), tmp_path))
+    plan = plan_of(save_backbone(graphs.frozen("fails", 4), tmp_path))
     samples = np.arange(40, dtype=np.float32).reshape(10, 4)
     np.testing.assert_allclose(stream.embed(samples, plan, batch_size=3).rows, 2 * samples)
     assert stream.open_backbone(plan).batch == 4
@@ -58,6 +60,6 @@ def test_frozen_batch_whose_rows_depend_on_each_other_holds_copies_of_one(form, 
     ],
 )
 def test_graph_without_embeddings_is_refused(tmp_path, graph, message):
-    plan = plan_of(save(graph, tmp_path))
+    plan = plan_of(save_backbone(graph, tmp_path))
     with pytest.raises(ProbeError, match=message):
         stream.embed(np.ones((2, 4), np.float32), plan)

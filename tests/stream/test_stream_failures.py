@@ -5,12 +5,13 @@ import threading
 import numpy as np
 import pytest
 
+from skltransfer import testing
 from skltransfer._engine import stream
 from skltransfer._engine.cache import MemoryCache
 from skltransfer._engine.modalities import image as images
 from skltransfer.errors import ModelError, ProbeError, SampleError
-from tests import graphs
-from tests.graphs import save, save_numbers
+from skltransfer.testing import save_backbone
+from tests.graphs import save_numbers
 from tests.stream.support import NUMBERED, PICTURES, plan_of, slowly
 
 
@@ -80,7 +81,7 @@ def test_threads_are_no_daemons_and_end_with_the_run(form, plan, replace):
 
 
 def test_graph_that_fails_on_samples_is_told_which(form, tmp_path):
-    plan = plan_of(save(graphs.doubled(4), tmp_path))
+    plan = plan_of(save_backbone(testing.array_backbone(4), tmp_path))
     with pytest.raises(ProbeError, match=r"fails on three probe samples of shape \(3, 5\)"):
         stream.embed(np.ones((3, 5), np.float32), plan)
     stream.embed(np.ones((3, 4), np.float32), plan)

@@ -2,14 +2,13 @@
 
 import pytest
 
-from skltransfer import PretrainedEmbedder
+from skltransfer import PretrainedEmbedder, testing
 from skltransfer._engine import runtime
-from tests import text_graphs
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return text_graphs.save(tmp_path_factory.mktemp("texts"))
+    return testing.save_text_backbone(testing.text_backbone(), tmp_path_factory.mktemp("texts"))
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 import numpy as np
 
 from skltransfer._engine import runtime
-from tests.text_graphs import WORDS, expected
+from skltransfer.testing import WORDS, text_rows
 
 #: Of different lengths, not in their order; the empty one is a text.
 TEXTS = ["one two three", "", "four", "one two three four five six seven eight", "six six", "eight five"]
-ROWS = expected(TEXTS)
+ROWS = text_rows(TEXTS)
 
 
 def rows_run() -> list[int]:

@@ -3,24 +3,23 @@
 import numpy as np
 import pytest
 
-from skltransfer import PretrainedEmbedder, load_card
+from skltransfer import PretrainedEmbedder, load_card, testing
 from skltransfer._engine import catalog, runtime, stream
-from tests import text_graphs
+from skltransfer.testing import text_rows
 from tests.modalities.text.support import MIXED, ROWS, TEXTS, long, rows_run, windows
-from tests.text_graphs import expected
 
 
 @pytest.mark.parametrize("cache", ["memory", None])
 @pytest.mark.parametrize("batch_size", ["auto", 1, 7, 1000])
 def test_order_is_restored(batch_size, cache, embedder):
     rows = embedder.set_params(batch_size=batch_size, cache=cache).transform(MIXED)
-    np.testing.assert_allclose(rows, expected(MIXED), rtol=1e-5)
+    np.testing.assert_allclose(rows, text_rows(MIXED), rtol=1e-5)
 
 
 def test_order_is_restored_over_several_windows_of_the_line(embedder, monkeypatch, runs):
     monkeypatch.setattr("skltransfer._engine.stream._line.WINDOW", 64)
     monkeypatch.setattr("skltransfer._engine.stream._embed.AHEAD_PART", 5)
-    np.testing.assert_allclose(embedder.set_params(cache=None).transform(iter(MIXED)), expected(MIXED), rtol=1e-5)
+    np.testing.assert_allclose(embedder.set_params(cache=None).transform(iter(MIXED)), text_rows(MIXED), rtol=1e-5)
     assert max(n * length for n, length in runs) <= 1024
 
 
@@ -41,13 +40,13 @@ def test_lengths_on_a_gpu_are_few(embedder, runs, monkeypatch):
     texts_of = [long(n) for n in (1, 3, 9, 14, 15, 20, 30)]
     rows = embedder.set_params(batch_size=1, cache=None).transform(texts_of)
     assert {length for _, length in runs} == {16, 32}
-    np.testing.assert_allclose(rows, expected(texts_of), rtol=1e-5)
+    np.testing.assert_allclose(rows, text_rows(texts_of), rtol=1e-5)
 
 
 def test_text_longer_than_the_budget_is_run_alone(embedder, tmp_path, runs):
-    path = text_graphs.save(tmp_path, max_length=3000)
+    path = testing.save_text_backbone(testing.text_backbone(), tmp_path, max_length=3000)
     samples = ["one", long(2500), "two", long(1500)]
-    np.testing.assert_allclose(PretrainedEmbedder(path).transform(samples), expected(samples), rtol=1e-5)
+    np.testing.assert_allclose(PretrainedEmbedder(path).transform(samples), text_rows(samples), rtol=1e-5)
     assert sorted(runs) == [(1, 1502), (1, 2502), (2, 3)]
 
 
@@ -60,13 +59,13 @@ def test_batch_size_is_a_number_of_texts(batch_size, embedder, runs):
 def test_windows_of_one_text_keep_to_the_budget(embedder, runs):
     embedder.set_params(max_length=10, long_text="windows")
     rows = embedder.transform([long(5000), "one"])
-    np.testing.assert_allclose(rows[0], expected(windows(long(5000), 8)).mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(rows[0], text_rows(windows(long(5000), 8)).mean(axis=0), rtol=1e-5)
     assert max(n * length for n, length in runs) <= 1024
 
 
 def test_windows_of_one_text_keep_to_the_batch_size(embedder, runs):
     rows = embedder.set_params(max_length=10, long_text="windows", batch_size=4).transform([long(60), "one", long(9)])
-    np.testing.assert_allclose(rows[2], expected(windows(long(9), 8)).mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(rows[2], text_rows(windows(long(9), 8)).mean(axis=0), rtol=1e-5)
     assert max(n for n, _ in runs) == 4
 
 

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from skltransfer import PretrainedEmbedder
+from skltransfer import PretrainedEmbedder, testing
 from skltransfer._engine.modalities import text as texts
-from tests import text_graphs
+from skltransfer.testing import TABLE, VOCABULARY, text_rows
 from tests.modalities.text.support import ROWS, TEXTS, rows_run
-from tests.text_graphs import TABLE, VOCABULARY, expected
 
 
 def forbid_tokenizing(monkeypatch):
@@ -37,13 +36,17 @@ def test_choices_never_share_rows(first, second, embedder):
 
 
 def test_another_tokenizer_does_not_share_rows(tmp_path):
-    first = PretrainedEmbedder(text_graphs.save(tmp_path / "first")).transform(["one"])
-    other = text_graphs.save(tmp_path / "second", words=text_graphs.tokenizer(special=False))
+    first = PretrainedEmbedder(testing.save_text_backbone(testing.text_backbone(), tmp_path / "first")).transform(
+        ["one"]
+    )
+    other = testing.save_text_backbone(
+        testing.text_backbone(), tmp_path / "second", tokenizer=testing.word_tokenizer(special=False)
+    )
     np.testing.assert_allclose(PretrainedEmbedder(other).transform(["one"]), TABLE[[VOCABULARY["one"]]])
-    np.testing.assert_allclose(first, expected(["one"]), rtol=1e-6)
+    np.testing.assert_allclose(first, text_rows(["one"]), rtol=1e-6)
 
 
 def test_tokenizer_that_is_replaced_is_opened_again(tmp_path):
-    PretrainedEmbedder(text_graphs.save(tmp_path)).transform(["one"])
-    text_graphs.save(tmp_path, words=text_graphs.tokenizer(special=False))
+    PretrainedEmbedder(testing.save_text_backbone(testing.text_backbone(), tmp_path)).transform(["one"])
+    testing.save_text_backbone(testing.text_backbone(), tmp_path, tokenizer=testing.word_tokenizer(special=False))
     np.testing.assert_allclose(PretrainedEmbedder(str(tmp_path)).transform(["one"]), TABLE[[VOCABULARY["one"]]])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skltransfer import PretrainedEmbedder
+from skltransfer import PretrainedEmbedder, testing
 from skltransfer.errors import (
     CardError,
     LayerError,
@@ -11,17 +11,18 @@ from skltransfer.errors import (
     ModelWarning,
     ProbeError,
 )
-from tests import text_graphs
+from skltransfer.testing import BERT_INPUTS, POOLED, TABLE, text_rows
+from skltransfer.testing._texts import token_states
+from tests import graphs, text_graphs
 from tests.modalities.text.support import ROWS, TEXTS
-from tests.text_graphs import BERT, POOLED, TABLE, context, expected, states
 
 INPUTS = {
     "ids": {"input_ids": "int64"},
     "ids of 32 bits": {"input_ids": "int32"},
     "ids and mask": {"input_ids": "int64", "attention_mask": "int64"},
-    "ids, mask and types": BERT,
-    "ids, mask and types of 32 bits": dict.fromkeys(BERT, "int32"),
-    "types, mask and ids": dict(reversed(BERT.items())),
+    "ids, mask and types": BERT_INPUTS,
+    "ids, mask and types of 32 bits": dict.fromkeys(BERT_INPUTS, "int32"),
+    "types, mask and ids": dict(reversed(BERT_INPUTS.items())),
     "a mask of floats": {"input_ids": "int64", "attention_mask": "float32"},
     "a mask of booleans": {"input_ids": "int32", "attention_mask": "bool"},
     "the names of TensorFlow": {"segment_ids": "int32", "input_mask": "int32", "input_ids": "int32"},
@@ -30,22 +31,22 @@ INPUTS = {
 
 @pytest.mark.parametrize("kind", INPUTS)
 def test_graph_may_take(kind, tmp_path):
-    path = text_graphs.save(tmp_path, text_graphs.encoder(INPUTS[kind]), layer="states", pool="mean")
+    path = testing.save_text_backbone(testing.text_backbone(INPUTS[kind]), tmp_path, layer="states", pool="mean")
     np.testing.assert_allclose(PretrainedEmbedder(path).transform(TEXTS), ROWS, rtol=1e-5)
 
 
 @pytest.mark.parametrize("other", ["position_ids", "language"])
 def test_graph_that_takes_something_else_is_refused(other, tmp_path):
-    graph = text_graphs.encoder({"input_ids": "int64", other: "int64"})
+    graph = testing.text_backbone({"input_ids": "int64", other: "int64"})
     with pytest.raises(CardError, match=rf"Of the graph's inputs \(input_ids, {other}\) one must be token ids"):
-        PretrainedEmbedder(text_graphs.save(tmp_path, graph)).transform(TEXTS)
+        PretrainedEmbedder(testing.save_text_backbone(graph, tmp_path)).transform(TEXTS)
 
 
 def test_graph_that_takes_no_ids_is_refused(tmp_path):
-    gather = text_graphs.node("Gather", ["table", "attention_mask"], ["states"])
+    gather = graphs.node("Gather", ["table", "attention_mask"], ["states"])
     graph = text_graphs.model([gather], {"attention_mask": "int64"}, "states", table=TABLE)
     with pytest.raises(CardError, match=r"Of the graph's inputs \(attention_mask\) one must be token ids"):
-        PretrainedEmbedder(text_graphs.save(tmp_path, graph)).transform(TEXTS)
+        PretrainedEmbedder(testing.save_text_backbone(graph, tmp_path)).transform(TEXTS)
 
 
 @pytest.mark.parametrize("pool", POOLED)
@@ -53,18 +54,18 @@ def test_padding_has_no_part_in(pool, embedder, runs):
     embedder.set_params(layer="context", pool=pool, cache=None)
     rows = embedder.transform(TEXTS)
     assert runs == [(6, 10)]
-    np.testing.assert_allclose(rows, expected(TEXTS, pool, context), rtol=1e-5)
+    np.testing.assert_allclose(rows, text_rows(TEXTS, pool, "context"), rtol=1e-5)
     np.testing.assert_allclose(rows, np.concatenate([embedder.transform([t]) for t in TEXTS]), rtol=1e-5)
 
 
 def test_layer_that_is_a_row_already_is_given_the_mask(embedder):
     rows = embedder.set_params(layer="embedding").transform(TEXTS)
-    np.testing.assert_allclose(rows, [states(text).sum(axis=0) for text in TEXTS], rtol=1e-6)
+    np.testing.assert_allclose(rows, [token_states(text).sum(axis=0) for text in TEXTS], rtol=1e-6)
 
 
 def test_several_layers_stand_side_by_side(embedder):
     rows = embedder.set_params(layer=["embedding", "states"], pool="max").transform(TEXTS)
-    want = np.hstack([[states(text).sum(axis=0) for text in TEXTS], expected(TEXTS, "max")])
+    want = np.hstack([[token_states(text).sum(axis=0) for text in TEXTS], text_rows(TEXTS, "max")])
     np.testing.assert_allclose(rows, want, rtol=1e-6)
 
 
@@ -80,7 +81,7 @@ def test_layer_of_one_number_per_token_is_refused(embedder):
 
 @pytest.mark.parametrize("batch_size", ["auto", 2])
 def test_graph_that_mixes_padding_in_is_run_one_text_at_a_time_without_any(batch_size, tmp_path, runs):
-    path = text_graphs.save(tmp_path, text_graphs.mixer())
+    path = testing.save_text_backbone(text_graphs.mixer(), tmp_path)
     with pytest.warns(ModelWarning, match="a row alone differs from the same row in a batch.* one sample at a time"):
         rows = PretrainedEmbedder(path, batch_size=batch_size).transform(TEXTS)
     np.testing.assert_allclose(rows, 2 * ROWS, rtol=1e-5)  # states and their mean, averaged
@@ -88,6 +89,6 @@ def test_graph_that_mixes_padding_in_is_run_one_text_at_a_time_without_any(batch
 
 
 def test_token_that_the_graph_does_not_know_names_the_samples(tmp_path):
-    path = text_graphs.save(tmp_path, text_graphs.encoder(table=TABLE[:-1]))
+    path = testing.save_text_backbone(testing.text_backbone(table=TABLE[:-1]), tmp_path)
     with pytest.raises(ModelError, match=r"fails on samples 0 to 1, .*out of.*bounds"):
         PretrainedEmbedder(path).transform(["one", "eight"])

@@ -4,8 +4,9 @@ import sys
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
-from skltransfer import PretrainedEmbedder, load_card
+from skltransfer import PretrainedEmbedder, load_card, testing
 from skltransfer._engine import inspection
 from skltransfer.errors import (
     CardError,
@@ -13,12 +14,12 @@ from skltransfer.errors import (
     MissingDependencyError,
     UnsafeModelError,
 )
-from tests import graphs, text_graphs
+from tests import hostile_graphs
 from tests.modalities.text.support import ROWS, TEXTS
 
 
 def test_tokenizers_is_named_with_its_extra_where_it_is_missing(tmp_path, monkeypatch):
-    path = text_graphs.save(tmp_path)
+    path = testing.save_text_backbone(testing.text_backbone(), tmp_path)
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(MissingDependencyError, match=r"tokenizers is needed .*pip install 'skltransfer\[text\]'"):
         PretrainedEmbedder(path).transform(["one"])
@@ -26,7 +27,7 @@ def test_tokenizers_is_named_with_its_extra_where_it_is_missing(tmp_path, monkey
 
 DAMAGED = {
     "empty": "",
-    "cut off": text_graphs.tokenizer().to_str()[:500],
+    "cut off": testing.word_tokenizer().to_str()[:500],
     "not JSON": "version https://git-lfs.github.com/spec/v1",
     "an object": "{}",
     "a list": "[]",
@@ -36,14 +37,14 @@ DAMAGED = {
 
 @pytest.mark.parametrize("kind", DAMAGED)
 def test_tokenizer_is_refused_that_is(kind, tmp_path):
-    path = text_graphs.save(tmp_path, words=DAMAGED[kind])
+    path = testing.save_text_backbone(testing.text_backbone(), tmp_path, tokenizer=DAMAGED[kind])
     with pytest.raises(CardError, match=r"'tokenizer\.json' is no tokenizer: "):
         PretrainedEmbedder(path).transform(["one"])
 
 
 @pytest.mark.parametrize("method", ["fit", "transform"])
 def test_tokenizer_that_is_not_the_pinned_one_is_refused(method, tmp_path):
-    path = text_graphs.save(tmp_path)
+    path = testing.save_text_backbone(testing.text_backbone(), tmp_path)
     with (tmp_path / "tokenizer.json").open("a") as file:
         file.write(" ")
     with pytest.raises(IntegrityError, match=r"tokenizer.json' has the SHA-256 [0-9a-f]{64}, its card pins"):
@@ -51,28 +52,28 @@ def test_tokenizer_that_is_not_the_pinned_one_is_refused(method, tmp_path):
 
 
 def test_card_without_a_tokenizer_is_refused(tmp_path):
-    card = load_card(text_graphs.save(tmp_path))
+    card = load_card(testing.save_text_backbone(testing.text_backbone(), tmp_path))
     card.files.pop("tokenizer")
     with pytest.raises(CardError, match="'tiny' takes texts and lists no file 'tokenizer'"):
         PretrainedEmbedder(card).transform(["one"])
 
 
 def test_graph_may_lie_in_another_folder_than_the_tokenizer(tmp_path):
-    path = text_graphs.save(tmp_path, place="onnx/model.onnx")
+    path = testing.save_text_backbone(testing.text_backbone(), tmp_path, place="onnx/model.onnx")
     np.testing.assert_allclose(PretrainedEmbedder(path).transform(TEXTS), ROWS, rtol=1e-5)
 
 
 def test_bare_graph_is_of_texts_with_a_tokenizer_beside_it(tmp_path):
-    (tmp_path / "bare.onnx").write_bytes(text_graphs.encoder().SerializeToString())
+    (tmp_path / "bare.onnx").write_bytes(testing.text_backbone().SerializeToString())
     with pytest.raises(CardError, match=r"'bare' takes token ids; put its tokenizer.json into '/.*', beside the"):
         load_card(tmp_path / "bare.onnx")
-    text_graphs.tokenizer().save(str(tmp_path / "tokenizer.json"))
+    testing.word_tokenizer().save(str(tmp_path / "tokenizer.json"))
     np.testing.assert_allclose(PretrainedEmbedder(tmp_path / "bare.onnx").transform(TEXTS), ROWS, rtol=1e-5)
 
 
 def test_bare_graph_of_several_inputs_is_run_in_a_child_first(tmp_path, monkeypatch):
-    graph = graphs.endless()
-    graph.graph.input.append(graphs.helper.make_tensor_value_info("mask", graphs.TensorProto.INT64, ["n", 4]))
+    graph = hostile_graphs.endless()
+    graph.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.INT64, ["n", 4]))
     (tmp_path / "endless.onnx").write_bytes(graph.SerializeToString())
     monkeypatch.setattr(inspection, "CHILD_SECONDS", 5)
     with pytest.raises(UnsafeModelError, match=r"'endless\.onnx' was not open after 5 s in a child process"):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skltransfer import PretrainedEmbedder, load_card
+from skltransfer import PretrainedEmbedder, load_card, testing
 from skltransfer._engine.modalities import text as texts
 from skltransfer.cards import TextSpec
 from skltransfer.errors import BadSamplesWarning, SampleError
@@ -16,7 +16,7 @@ from tests import text_graphs
 
 #: A third of all signs are of the plain ones that the vocabulary has; the others are any, lone surrogates included.
 SIGNS = st.one_of(st.sampled_from("ab 1.[]"), st.characters(exclude_categories=["Cs"]), st.characters())
-ANY_TEXT = st.text(SIGNS, max_size=40) | st.sampled_from([*text_graphs.SPECIAL, "a" * 300, "a " * 200, "\0", "\u202e"])
+ANY_TEXT = st.text(SIGNS, max_size=40) | st.sampled_from([*testing.SPECIAL, "a" * 300, "a " * 200, "\0", "\u202e"])
 TEXT = ANY_TEXT.filter(lambda text: not any("\ud800" <= sign <= "\udfff" for sign in text))
 NO_TEXT = st.one_of(
     st.none(),
@@ -31,7 +31,7 @@ CHOICES = st.fixed_dictionaries(
     {
         "max_length": st.integers(3, 12),
         "long_text": st.sampled_from(["truncate", "windows"]),
-        "pool": st.sampled_from(list(text_graphs.POOLED)),
+        "pool": st.sampled_from(list(testing.POOLED)),
         "batch_size": st.sampled_from(["auto", 1, 3]),
         "cache": st.sampled_from([None, "memory"]),
     }
@@ -45,7 +45,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::skltransfer.errors.InputWarning
 def folder(tmp_path_factory):
     words = text_graphs.pieces()
     table = np.random.default_rng(0).normal(size=(words.get_vocab_size(), 8)).astype(np.float32)
-    return text_graphs.save(tmp_path_factory.mktemp("texts"), text_graphs.encoder(table=table), words, layer="context")
+    return testing.save_text_backbone(
+        testing.text_backbone(table=table), tmp_path_factory.mktemp("texts"), words, layer="context"
+    )
 
 
 def is_text(sample: object) -> bool:

@@ -12,12 +12,12 @@ from sklearn.base import clone
 from skltransfer import PretrainedEmbedder, load_card
 from skltransfer._engine.modalities import text as texts
 from skltransfer.cards import TextSpec
+from skltransfer.testing import VOCABULARY, text_rows
 from tests.modalities.text.support import MIXED
-from tests.text_graphs import VOCABULARY, expected
 
 
 def test_threads_share_one_tokenizer_and_agree(embedder):
-    want, orders = expected(MIXED), [np.random.default_rng(i).permutation(len(MIXED)) for i in range(8)]
+    want, orders = text_rows(MIXED), [np.random.default_rng(i).permutation(len(MIXED)) for i in range(8)]
     alone = [clone(embedder).set_params(cache=None) for _ in orders]
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda one, order: one.transform([MIXED[i] for i in order]), alone, orders))

@@ -8,15 +8,14 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from skltransfer import PretrainedEmbedder
+from skltransfer import PretrainedEmbedder, testing
 from skltransfer._engine.modalities import text as texts
 from skltransfer.errors import (
     BadSamplesWarning,
     SampleError,
 )
-from tests import text_graphs
+from skltransfer.testing import POOLED, TABLE, text_rows
 from tests.modalities.text.support import ROWS, TEXTS
-from tests.text_graphs import POOLED, TABLE, expected
 
 
 class Word(str):
@@ -60,7 +59,7 @@ def test_refused_samples_are_rows_of_nan_where_asked_for(cache, embedder):
     embedder.set_params(on_error="nan", cache=cache)
     with pytest.warns(BadSamplesWarning, match=r"3 rows are NaN: sample 1: .*; sample 2: .*; sample 4") as caught:
         rows = embedder.transform(["one", None, b"two", "three", 4])
-    np.testing.assert_allclose(rows[[0, 3]], expected(["one", "three"]), rtol=1e-6)
+    np.testing.assert_allclose(rows[[0, 3]], text_rows(["one", "three"]), rtol=1e-6)
     assert np.isnan(rows[[1, 2, 4]]).all()
     assert [failure.index for failure in caught[0].message.failures] == [1, 2, 4]
 
@@ -73,7 +72,7 @@ def test_where_every_sample_is_refused_every_row_is_nan(embedder):
 @pytest.mark.parametrize("sample", [np.str_("one"), Word("one"), Choice.FIRST], ids=lambda s: type(s).__name__)
 def test_text_of_a_subclass_of_str_is_what_it_holds(sample, embedder):
     assert texts.read(sample).data == "one"
-    np.testing.assert_allclose(embedder.transform([sample]), expected(["one"]), rtol=1e-6)
+    np.testing.assert_allclose(embedder.transform([sample]), text_rows(["one"]), rtol=1e-6)
 
 
 STRANGE = {
@@ -91,18 +90,20 @@ STRANGE = {
 @pytest.mark.parametrize("kind", STRANGE)
 def test_kept_as_a_text(kind, embedder):
     sample, words = STRANGE[kind]
-    np.testing.assert_allclose(embedder.transform(["two", sample])[1:], expected([" ".join(words)]), rtol=1e-6)
+    np.testing.assert_allclose(embedder.transform(["two", sample])[1:], text_rows([" ".join(words)]), rtol=1e-6)
 
 
-@pytest.mark.parametrize("token", text_graphs.SPECIAL)
+@pytest.mark.parametrize("token", testing.SPECIAL)
 def test_special_token_in_a_text_is_text(token, embedder):
     as_signs = "one [UNK] [UNK] [UNK] two"  # bracket, letters, bracket
-    np.testing.assert_allclose(embedder.transform([f"one {token} two"]), expected([as_signs]), rtol=1e-6)
+    np.testing.assert_allclose(embedder.transform([f"one {token} two"]), text_rows([as_signs]), rtol=1e-6)
 
 
 @pytest.mark.parametrize("pool", POOLED)
 def test_text_without_any_token_has_a_finite_row_of_its_own(pool, tmp_path):
-    path = text_graphs.save(tmp_path, words=text_graphs.tokenizer(special=False))
+    path = testing.save_text_backbone(
+        testing.text_backbone(), tmp_path, tokenizer=testing.word_tokenizer(special=False)
+    )
     embedder = PretrainedEmbedder(path, layer="states", pool=pool, cache=None)
     rows = embedder.transform(["", "one two three", " "])
     np.testing.assert_allclose(rows[[0, 2]], embedder.transform([""]).repeat(2, axis=0), rtol=1e-6)
