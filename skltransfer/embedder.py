@@ -1,29 +1,31 @@
 """`PretrainedEmbedder`: a pretrained backbone as a scikit-learn transformer.
 
-The room owns parameters, tags, names and callbacks, and no machinery: it makes a plan (`catalog`) and one call
-(`stream.embed`). It is the only room that uses private names of scikit-learn.
+The room owns parameters, tags, names and callbacks, and no machinery: it finds or makes a plan (`planning`) and makes
+one call (`stream.embed`). It is the only room that uses private names of scikit-learn.
 """
 
 from __future__ import annotations
 
 import os
-import sys
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import weakref
+from collections.abc import Callable
 from numbers import Integral
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import validate_data
 
 from skltransfer._engine import cache as _cache
-from skltransfer._engine import catalog, quantization, runtime, stream
+from skltransfer._engine import modalities, planning, progress, runtime, stream
+from skltransfer._engine.plan import Plan
 from skltransfer._engine.samples import Samples, unpack
 from skltransfer.cards import LONG_TEXTS, POOLS, PRECISIONS, Card
-from skltransfer.errors import BadSamplesWarning, InputWarning, ModelError, need
+from skltransfer.errors import BadSamplesWarning, InputWarning, LayerError, ModelChangedError, need, warn
 
 try:  # scikit-learn 1.9, experimental there
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -39,27 +41,20 @@ except ImportError:
 
 #: A test fold is at most this many times as large as the first training part: a learning curve begins with a tenth.
 FOLD = 8
-#: Steps a callback sees of one call: a bar needs no more.
-STEPS = 100
-
-
-def _frames_below_the_user() -> int:
-    """Count the frames between a warning and the line that called us: scikit-learn wraps methods, and calls them."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("skltransfer", "sklearn"):
-        level, frame = level + 1, frame.f_back
-    return level
+#: Columns of the last `transform` of estimators that were not fitted, or with other parameters: frames need names.
+_columns: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
 
 class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Turn images, texts or arrays into embeddings of a pretrained backbone.
+    """Embed images, texts or arrays with a pretrained backbone.
 
     Samples go in, one row of float32 numbers per sample comes out; any scikit-learn estimator learns from them. The
     backbone is an ONNX graph, run by ONNX Runtime: on an NVIDIA GPU where there is one, on the CPU where there is none.
 
     The transformer is stateless: `transform` works without `fit`. `fit` resolves and verifies the model, so that a
-    missing file or a wrong layer name is an error at once. Cloning and pickling cost next to nothing, for the open
-    backbone belongs to the process and not to the estimator.
+    missing file or a wrong layer name is an error at once; after it, a backbone that has become another one is an
+    error, too. Cloning and pickling cost next to nothing, for the open backbone belongs to the process and not to the
+    estimator.
 
     Parameters
     ----------
@@ -70,16 +65,20 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         Tensor of the graph to take; None is the card's embedding, a list puts several side by side, for the price of
         one run. Earlier layers see texture and edges, later ones things: try some when the images are unlike
         photographs. ``load_card(model).layers()`` lists them. In a search, layers are computed together, see Notes.
-    pool : {"auto", "mean", "max", "cls", "last", "gem", "flatten"}, default="auto"
+    pool : {"auto", "mean", "max", "cls", "last", "gem", "flatten", "none"}, default="auto"
         How a feature map or a token sequence becomes one row: mean or maximum over all places, the first or last token,
         the generalised mean (power 3, between mean and maximum: for finding things that fill a part of the picture), or
         everything (many columns). A layer that is one row already stays as it is. ``"auto"``: as the card says.
+        ``"none"`` keeps feature maps (n, channels, height, width) and sequences (n, tokens, channels) as they are, for
+        detection, heat maps and the like; texts are padded with zeros to `max_length`, see `token_mask`. Several layers
+        must then have the same height and width. Frames (``set_output``) cannot hold such arrays.
     normalize : bool, default=False
-        Whether to scale rows to unit L2 norm: for cosine similarity and nearest neighbours.
+        Whether to scale rows to unit L2 norm: for cosine similarity and nearest neighbors. With ``pool="none"`` the
+        vector of each place or token is scaled.
     precision : {"auto", "fp32", "fp16", "int8"}, default="auto"
-        ``"auto"`` computes as the graph was exported; ``"fp32"`` widens a float16 graph, and keeps a GPU from
-        multiplying with fewer bits (TF32). ``"fp16"`` and ``"int8"`` run a variant of the model, which is made at first
-        use and kept, see `quantization.quantize`: ``"int8"`` is about 1.4 to 2.4 times as fast on a CPU that multiplies
+        ``"auto"`` computes as the graph was exported; ``"fp32"`` turns a float16 graph into float32, and keeps a GPU
+        from multiplying with fewer bits (TF32). ``"fp16"`` and ``"int8"`` run a quantized model, which is made at first
+        use and kept, see `quantize`: ``"int8"`` is about 1.4 to 2.4 times as fast on a CPU that multiplies
         integers (VNNI, AMX), with rows whose cosine to the original's is 0.99 or more, else it is refused; ``"fp16"``
         is half the file, meant for GPUs, and slower on a CPU.
     max_length : int or None, default=None
@@ -109,7 +108,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         What to do with a sample that cannot be read: raise `SampleError`, which names it, or give a row of NaN and warn
         once with the list (`BadSamplesWarning`). Rows are never dropped.
     output : {"numpy", "torch"}, default="numpy"
-        What `transform` gives. ``"torch"``, which is experimental, gives a tensor on the device that ran: estimators
+        What `transform` returns. ``"torch"``, which is experimental, gives a tensor on the device that ran: estimators
         that support scikit-learn's array API go on there. With ``cache=None`` rows never leave a GPU; else they are
         kept in memory or in the folder, as ever, and moved to the device at the end. Needs ``skltransfer[torch]``.
     verbose : int, default=0
@@ -119,11 +118,13 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
     Attributes
     ----------
     embedding_dim_ : int
-        Number of columns.
+        Number of columns; with ``pool="none"`` the number of channels.
     providers_ : tuple of str
         What ONNX Runtime runs the graph on, best first, as tried on this machine.
     model_sha256_ : str
         Fingerprint of the model's files.
+    model_key_ : str
+        Identity of the backbone that was fitted: its files and its input. `transform` refuses another one.
     n_features_in_ : int
         Only for backbones that take arrays.
 
@@ -239,7 +240,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         ModelError, DeviceError
             If the backbone cannot be used.
         """
-        with self._reporting(X, y, 0):
+        with progress.callbacks(self, X, y, 0):
             self._settle(X)
         return self
 
@@ -254,18 +255,23 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         Returns
         -------
         ndarray of shape (n_samples, embedding_dim), float32, C-contiguous
-            Or a tensor, see `output`.
-            In the order of X; with ``set_output``, a frame.
+            Or a tensor, see `output`; with ``pool="none"`` of shape (n_samples, channels, height, width) or (n_samples,
+            tokens, channels). In the order of X; with ``set_output``, a frame.
 
         Raises
         ------
         SampleError
             If a sample cannot be embedded and ``on_error="raise"``.
+        ModelChangedError
+            If it was fitted and the model is another one by now.
         """
-        self._validate_params()
-        samples = self._unpack(X, reset=False)
-        with self._bar(samples.n) as progress:
-            return self._embed(samples, progress, fitting=False)
+        planned = self._planned()
+        self._check_model(planned)
+        samples = self._unpack(X, planned.plan, reset=False)
+        if not self.verbose:
+            return self._embed(samples, planned.plan, None, fitting=False)
+        with progress.bar(self, samples.n) as report:
+            return self._embed(samples, planned.plan, report, fitting=False)
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
@@ -281,18 +287,56 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         Returns
         -------
         ndarray of shape (n_samples, embedding_dim), float32, C-contiguous
-            Or a tensor, see `output`.
+            As `transform`.
         """
-        samples = self._settle(X)
-        with self._bar(samples.n) as bar, self._reporting(X, y, samples.n) as step:
-            return self._embed(samples, lambda done: (bar(done), step(done)), fitting=True)
+        samples, plan = self._settle(X)
+        with progress.bar(self, samples.n) as bar, progress.callbacks(self, X, y, samples.n) as step:
+            return self._embed(samples, plan, lambda done: (bar(done), step(done)), fitting=True)
+
+    def token_mask(self, X: Any) -> npt.NDArray[np.bool_]:
+        """Mark which tokens of texts are no padding: for the sequences of ``pool="none"``.
+
+        Parameters
+        ----------
+        X : iterable of str
+            Texts, as for `transform`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, max_length), bool
+
+        Raises
+        ------
+        LayerError
+            If the backbone takes no texts.
+        """
+        plan = self._planned().plan
+        if (mask := plan.modality.mask) is None:
+            raise LayerError(f"{plan.card.name!r} takes {plan.card.modality} samples, which have no tokens.")
+        return mask(list(self._unpack(X, plan, reset=False).items), plan.recipe.input, plan.files())
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Return names of the columns: the name of the class in lower case, and a number.
+
+        Parameters
+        ----------
+        input_features : ignored
+            Checked where the backbone takes arrays.
+
+        Returns
+        -------
+        ndarray of shape (embedding_dim,), object
+        """
+        if (columns := _columns.get(self)) is not None:
+            return np.array([f"{type(self).__name__.lower()}{i}" for i in range(columns)], dtype=object)
+        return super().get_feature_names_out(input_features)  # type: ignore[no-any-return]
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Say that nothing has to be learned first."""
+        """Return True: nothing has to be learned first."""
         return True
 
     def __sklearn_tags__(self) -> Any:
-        """Say what the estimator takes: a column of samples, or numbers, as its backbone does."""
+        """Return what the estimator takes: a column of samples, or numbers; no model is looked at for it."""
         tags = super().__sklearn_tags__()
         numeric = self._takes_numbers()
         tags.requires_fit = False
@@ -301,124 +345,144 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
-    def _takes_numbers(self) -> bool:
-        try:
-            return catalog.load_card(self.model).modality == "array"
-        except (ModelError, TypeError):  # tags are asked of estimators that were never meant to run
-            return False
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Unpickle; an estimator fitted by skltransfer 0.1 knows the hash of its model alone."""
+        super().__setstate__(state)
+        if "model_sha256_" in self.__dict__ and "_fitted_with" not in self.__dict__:
+            self._fitted_with = (self.model, self.precision)
 
-    def _plan(self) -> tuple[stream.Plan, int | None]:
-        """Turn the parameters into what is run."""
-        device = runtime.resolve(self.device)
-        card = quantization.find(catalog.load_card(self.model), self.precision, device)
-        return catalog.plan(
-            card,
-            device,
+    def _takes_numbers(self) -> bool:
+        """Return whether X is numeric, as far as it is known without a look at the model: by its card, or since fit."""
+        if isinstance(self.model, Card):
+            return bool(self.model.modality) and modalities.of(self.model.modality).numeric
+        return "n_features_in_" in self.__dict__
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Plan
+
+    def _planned(self) -> planning.Planned:
+        """Find or make the plan of the parameters, which are checked once."""
+        values = _values_of(self)
+        model = id(self.model) if isinstance(self.model, Card) else self.model
+        layer = tuple(self.layer) if isinstance(self.layer, list) else self.layer
+        key = (model, layer, values, tuple(map(type, values)))
+        if (planned := planning.find(key)) is not None:
+            return planned
+        self._validate_params()
+        return planning.make(
+            key,
+            self.model,
+            self.device,
+            self.precision,
             layer=self.layer,
             pool=self.pool,
             normalize=self.normalize,
-            precision=self.precision,
-            **self._changes(card),
+            max_length=self.max_length,
+            long_text=self.long_text,
         )
 
-    def _changes(self, card: Card) -> dict[str, Any]:
-        """Give what is set of the card's input; what is for texts is refused where samples are none."""
-        changes: dict[str, Any] = {} if self.max_length is None else {"max_length": self.max_length}
-        if card.modality == "text" or self.long_text != "truncate":
-            changes["long_text"] = self.long_text
-        return changes
+    def _check_model(self, planned: planning.Planned) -> None:
+        """Refuse a backbone that is not the one that was fitted, unless it is because the parameters say so."""
+        known = self.__dict__.get("_fitted_with")
+        if known is None or known != (self.model, self.precision):
+            return
+        fitted = self.__dict__.get("model_key_")
+        found = planned.model_key if fitted is not None else planned.plan.recipe.graph
+        if found != (fitted or self.model_sha256_):
+            raise ModelChangedError(
+                f"This estimator was fitted with a backbone {_named(self.model)} whose key was "
+                f"{fitted or self.model_sha256_}; now it is {found}: its files or its input have changed, and so have "
+                f"embeddings. Fit again, or bring back the files with the SHA-256 {self.model_sha256_}."
+            )
 
-    def _settle(self, X: Any) -> Samples:
+    def _settle(self, X: Any) -> tuple[Samples, Plan]:
         """Set the fitted attributes."""
-        samples = self._unpack(X, reset=True)
-        plan, width = self._plan()
-        stream.PREPARERS[type(plan.recipe.input)](plan)  # a tokenizer that cannot be opened is an error here
-        self.embedding_dim_ = self._n_features_out = width or self._try_width(plan, samples)
+        planned = self._planned()
+        plan = planned.plan
+        samples = self._unpack(X, plan, reset=True)
+        plan.preparer()  # a tokenizer that cannot be opened is an error here
+        shape = plan.shape or self._try_shape(plan, samples)
+        self.embedding_dim_ = self._n_features_out = shape[-1 if len(shape) == 2 else 0]
         self.providers_ = runtime.PROVIDERS[plan.device.kind]
-        self.model_sha256_ = plan.recipe.graph
-        return samples
+        self.model_sha256_, self.model_key_ = plan.recipe.graph, planned.model_key
+        self._fitted_with = (self.model, self.precision)
+        _columns.pop(self, None)
+        return samples, plan
 
-    def _try_width(self, plan: stream.Plan, samples: Samples) -> int:
-        """Count the columns where the graph does not say; where its axes are free they depend on the samples."""
-        if not self._takes_numbers():
-            return stream.open_backbone(plan).width
+    def _try_shape(self, plan: Plan, samples: Samples) -> tuple[int, ...]:
+        """Run where the graph does not say the shape of a row; where its axes are free it depends on the samples."""
+        if not plan.modality.numeric:
+            return stream.open_backbone(plan).row_shape
         first = next(iter(samples.items))
-        return int(stream.open_backbone(plan, first).run(first[np.newaxis]).shape[1])
+        return tuple(stream.open_backbone(plan, first).run(first[np.newaxis]).shape[1:])
 
-    def _unpack(self, X: Any, *, reset: bool) -> Samples:
-        if catalog.load_card(self.model).modality != "array":  # an unknown model is an error before anything in X is
+    def _unpack(self, X: Any, plan: Plan, *, reset: bool) -> Samples:
+        if not plan.modality.numeric:
             return unpack(X)
         X = validate_data(self, X, dtype=np.float32, allow_nd=True, reset=reset)
         return Samples(X, len(X))
 
-    def _embed(self, samples: Samples, progress: Callable[[int], Any], *, fitting: bool) -> Any:
+    # -----------------------------------------------------------------------------------------------------------------
+    # Run
+
+    def _embed(self, samples: Samples, plan: Plan, report: Callable[[int], Any] | None, *, fitting: bool) -> Any:
         """Make the one call."""
-        plan, width = self._plan()
+        self._check_container(plan)
         cache = _cache.open_cache(self.cache)
-        wide = catalog.shared(plan) if cache is not None else None
-        if wide is not None and self._may_be_a_search(wide, samples.n, fitting):
-            plan, wide = wide, None
+        if cache is not None and plan.wider is not None and self._may_be_a_search(plan.wider, samples.n, fitting):
+            plan = plan.wider
         output = runtime.OUTPUTS[self.output]() if self.output in runtime.OUTPUTS else None
-        stays = output is not None and cache is None and self.long_text == "truncate"
-        embedded = stream.embed(
-            samples.items,
-            plan,
-            count=samples.n,
-            width=width,
-            workers=runtime.workers(self.n_jobs),
+        stays = output is not None and cache is None and not plan.recipe.input.averaged
+        options = stream.Options(
+            n_jobs=self.n_jobs,
             batch_size=None if isinstance(self.batch_size, str) else int(self.batch_size),
-            cache=cache,
-            known=wide,
             skip_bad=self.on_error == "nan",
-            progress=progress,
             output=output if stays else None,
+            progress=report,
         )
+        embedded = stream.embed(samples, plan, cache=cache, options=options)
+        self._warn_of(embedded)
+        self._note_columns(embedded.rows)
+        return embedded.rows if output is None or stays else output.move(embedded.rows, plan.device)
+
+    def _check_container(self, plan: Plan) -> None:
+        """Refuse to put maps or sequences into a frame, before they are computed."""
+        if len(plan.shape or ()) > 1 and (kind := _get_output_config("transform", self)["dense"]) != "default":
+            raise ValueError(
+                f"pool='none' returns arrays of shape {('n', *(plan.shape or ()))}, which no {kind} frame can hold. "
+                "Use another pool, or set_output(transform='default')."
+            )
+
+    def _warn_of(self, embedded: stream.Embedded) -> None:
         if embedded.failures:
-            warnings.warn(BadSamplesWarning(embedded.failures), stacklevel=_frames_below_the_user())
+            warn(BadSamplesWarning(embedded.failures))
         for detail in embedded.details if self.verbose >= 2 else ():
             need("tqdm.auto", extra="progress").tqdm.write(detail)
         for note in embedded.notes:
-            warnings.warn(note, InputWarning, stacklevel=_frames_below_the_user())
-        return embedded.rows if output is None or stays else output.move(embedded.rows, plan.device)
+            warn(note, InputWarning)
 
-    def _may_be_a_search(self, wide: stream.Plan, n: int | None, fitting: bool) -> bool:
-        """Tell whether other candidates may want other layers or poolings of the same samples.
+    def _note_columns(self, rows: Any) -> None:
+        """Remember the number of columns where fit did not set it, or set another."""
+        if rows.ndim == 2 and self.__dict__.get("_n_features_out") != rows.shape[1]:
+            _columns[self] = rows.shape[1]
+        elif _columns:
+            _columns.pop(self, None)
+
+    def _may_be_a_search(self, wide: Plan, n: int | None, fitting: bool) -> bool:
+        """Return whether other candidates may want other layers or poolings of the same samples.
 
         The first candidate cannot know of the others; that a layer or a pooling was chosen is the only sign. A call on
         few samples, beside those that the shared graph has run, is taken for a test fold of a search that began.
         """
-        run = runtime.open_sessions().get((wide.recipe.key, str(wide.device.each()[0])))
-        chosen = self.layer is not None or self.pool != "auto"
-        return (fitting and chosen) or (run is not None and n is not None and n <= FOLD * run.rows_run)
+        if fitting and (self.layer is not None or self.pool != "auto"):
+            return True
+        run = runtime.rows_run(wide.recipe.key, wide.device.each()[0])
+        return run is not None and n is not None and n <= FOLD * run
 
-    @contextmanager
-    def _bar(self, n: int | None) -> Iterator[Callable[[int], None]]:
-        """Show a bar if asked to."""
-        if not self.verbose:
-            yield lambda done: None
-            return
-        with need("tqdm.auto", extra="progress").tqdm(total=n, desc=type(self).__name__, unit="sample") as bar:
-            yield lambda done: bar.update(done - bar.n)
 
-    @contextmanager
-    def _reporting(self, X: Any, y: Any, n: int | None) -> Iterator[Callable[[int], None]]:
-        """Tell scikit-learn's callbacks of the task and of its steps: hundredths where the length of X is known."""
-        if not hasattr(self, "_init_callback_context"):
-            yield lambda done: None
-            return
-        steps = None if n is None else min(n, STEPS)
-        context = self._init_callback_context(max_subtasks=steps)
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        reached = 0
+def _named(model: str | os.PathLike[str] | Card) -> str:
+    return repr(model.name if isinstance(model, Card) else os.fspath(model))
 
-        def step(done: int) -> None:
-            nonlocal reached
-            target = done * steps // n if n and steps else reached + 1
-            for _ in range(reached, target):
-                part = context.subcontext(task_name="samples")
-                part.call_on_fit_task_begin(estimator=self)
-                part.call_on_fit_task_end(estimator=self)
-            reached = target
 
-        yield step
-        context.call_on_fit_task_end(estimator=self, X=X, y=y)
+#: Reads every parameter at once.
+_values_of = attrgetter(*(name for name in PretrainedEmbedder._parameter_constraints if name not in ("model", "layer")))

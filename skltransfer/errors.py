@@ -11,6 +11,7 @@
     │   ├── DownloadError        (OSError)       a file of the hub that cannot be fetched, with the status
     │   ├── IntegrityError                       a file is not the one its card pins
     │   ├── UnsafeModelError                     refused before ONNX Runtime sees it
+    │   ├── ModelChangedError                    fitted with another backbone than the one that is there
     │   ├── ProbeError                           it loads, but its rows are not embeddings
     │   └── ConversionError                      a foreign model that cannot become a card
     ├── DeviceError              (RuntimeError)  the device asked for cannot run, and why
@@ -90,6 +91,10 @@ class IntegrityError(ModelError):
 
 class UnsafeModelError(ModelError):
     """A graph refused before it is run: foreign files, custom operators, endless expansion."""
+
+
+class ModelChangedError(ModelError):
+    """An estimator was fitted with another backbone than the one its model stands for now."""
 
 
 class ProbeError(ModelError):

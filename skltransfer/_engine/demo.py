@@ -18,7 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from skltransfer._engine import catalog, judge, runtime, stream
+from skltransfer._engine import plan as plans
 from skltransfer._engine.modalities import image as images
+from skltransfer._engine.samples import Samples
 from skltransfer.cards import Card, ImageSpec
 from skltransfer.datasets import load_emoji
 from skltransfer.errors import CardError, Failure, FolderError
@@ -155,11 +157,11 @@ def run(
     ModelError, DeviceError
         If the backbone cannot be used.
     """
-    plan, width = _plan(model, device)
+    plan = _plan(model, device)
     everything = load(folder)
     data = _some(everything, seed)
     log(f"embedding {len(data.y)} images of {len(data.names)} classes with {plan.card.name} on {plan.device}")
-    embedded, speed = _embed(data.samples, plan, width)
+    embedded, speed = _embed(data.samples, plan)
     failed = np.array([failure.index for failure in embedded.failures], np.int64)
     readable = np.setdiff1d(np.arange(len(data.y)), failed)
     dropped = tuple(embedded.failures)
@@ -169,11 +171,11 @@ def run(
     return Result(plan.card.name, str(plan.device), len(everything.y), data, rows, labels, curves, speed, dropped)
 
 
-def _plan(model: str | os.PathLike[str] | Card, device: str) -> tuple[stream.Plan, int | None]:
+def _plan(model: str | os.PathLike[str] | Card, device: str) -> plans.Plan:
     card = catalog.load_card(model)
-    if card.modality != "image":
+    if not isinstance(card.input, ImageSpec):
         raise CardError(f"The demo needs a backbone of images; {card.name!r} takes samples of kind {card.modality!r}.")
-    return catalog.plan(card, runtime.resolve(device))
+    return plans.make(card, runtime.resolve(device))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -253,12 +255,12 @@ def _first_of_each(order: Indices, y: Indices, most: int) -> Indices:
 # Columns
 
 
-def _embed(samples: Sequence[Any], plan: stream.Plan, width: int | None) -> tuple[stream.Embedded, float]:
-    """Embed, and count the images per second once the backbone is open."""
-    workers = runtime.workers(None)
+def _embed(samples: Sequence[Any], plan: plans.Plan) -> tuple[stream.Embedded, float]:
+    """Embed, and measure images per second once the backbone is open."""
     stream.open_backbone(plan)
     start = time.perf_counter()
-    embedded = stream.embed(samples, plan, count=len(samples), width=width, workers=workers, skip_bad=True)
+    options = stream.Options(n_jobs=None, skip_bad=True)
+    embedded = stream.embed(Samples(samples, len(samples)), plan, options=options)
     return embedded, len(samples) / (time.perf_counter() - start)
 
 

@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from skltransfer._engine import catalog, quantization, runtime, stream, synthetic
-from skltransfer.cards import Card, ImageSpec
+from skltransfer._engine import catalog, modalities, quantization, runtime, stream
+from skltransfer._engine import plan as plans
+from skltransfer._engine.samples import Samples
+from skltransfer.cards import Card
 from skltransfer.errors import CardError
 
 #: Sizes of the synthetic photographs in pixels, as cameras and web shops use them.
@@ -104,26 +106,28 @@ def measure(
         If a sample cannot be read.
     """
     card = catalog.load_card(model)
-    if card.modality == "array":
-        raise CardError(f"{card.name!r} takes arrays, which need no preparation: all of the time is that of its graph.")
-    plan, width = catalog.plan(card, runtime.resolve(device))
-    given = _synthetic(card) if samples is None else list(samples)
-    workers = runtime.workers(None)
+    plan = plans.make(card, runtime.resolve(device))
+    if (synthetic := plan.modality.synthetic) is None:
+        raise CardError(
+            f"{card.name!r} takes {card.modality} samples, which need no preparation: all of the time is that of its "
+            "graph."
+        )
+    given = synthetic("measure") if samples is None else list(samples)
 
     def end_to_end() -> None:
-        stream.embed(given, plan, count=len(given), width=width, workers=workers)
+        stream.embed(Samples(given, len(given)), plan, options=stream.Options(n_jobs=None))
 
     end_to_end()  # opens the backbone, warms up, and raises for samples that cannot be read
-    preparer = stream.PREPARERS[type(plan.recipe.input)](plan)
+    preparer = plan.preparer()
     pieces = [parts[0] for sample in given for parts in preparer.prepare([preparer.read(sample)])]
-    batches = _batches(pieces, preparer.batch(stream.LINES[plan.device.kind].form), by_length=preparer.by_length)
+    batches = _batches(pieces, preparer.batch_size(stream.LINES[plan.device.kind].form), by_length=preparer.by_length)
     ready = [preparer.collate(batch) for batch in batches]
     session = stream.open_backbone(plan, pieces[0])
     return Profile(
         model=card.name,
         device=str(plan.device),
         samples=len(given),
-        workers=workers,
+        workers=runtime.workers(None),
         prepare=len(given) / _fastest(lambda: _prepare(plan, given)),
         draft=_draft(plan, given),
         graph=len(given) / _fastest(lambda: [session.run(batch) for batch in ready]),
@@ -132,10 +136,6 @@ def measure(
         bus=None if plan.device.kind == "cpu" else runtime.bus_speed(plan.device.each()[0], lock=True),
         sample_bytes=sum(piece.nbytes for piece in pieces) // len(pieces),
     )
-
-
-def _synthetic(card: Card) -> list[Any]:
-    return synthetic.texts(TEXTS) if card.modality == "text" else synthetic.photographs(SIZES)
 
 
 def _fastest(work: Callable[[], object]) -> float:
@@ -148,21 +148,21 @@ def _fastest(work: Callable[[], object]) -> float:
     return min(seconds)
 
 
-def _prepare(plan: stream.Plan, samples: Sequence[Any]) -> None:
+def _prepare(plan: plans.Plan, samples: Sequence[Any]) -> None:
     """Prepare samples as one thread of the stream does."""
-    preparer = stream.PREPARERS[type(plan.recipe.input)](plan)
+    preparer = plan.preparer()
     sources = [preparer.read(sample) for sample in samples]
     for i in range(0, len(sources), PART):
         preparer.prepare(sources[i : i + PART])
 
 
-def _draft(plan: stream.Plan, samples: Sequence[Any]) -> float | None:
-    """Measure preparation with a decoder that shrinks images while it decodes them."""
-    spec = plan.recipe.input
-    if not isinstance(spec, ImageSpec) or spec.draft:
+def _draft(plan: plans.Plan, samples: Sequence[Any]) -> float | None:
+    """Measure preparation by the faster specification, if there is one: a decoder that shrinks while it decodes."""
+    faster = plan.modality.faster(plan.recipe.input) if plan.modality.faster else None
+    if faster is None:
         return None
-    recipe = dataclasses.replace(plan.recipe, input=dataclasses.replace(spec, draft=True))
-    return len(samples) / _fastest(lambda: _prepare(plan._replace(recipe=recipe), samples))
+    other = dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, input=faster))
+    return len(samples) / _fastest(lambda: _prepare(other, samples))
 
 
 def _batches(pieces: Sequence[Any], size: int, *, by_length: bool) -> list[list[Any]]:
@@ -198,9 +198,7 @@ def advice(profile: Profile, card: Card) -> list[str]:
         if profile.draft is not None and profile.draft > 1.1 * profile.prepare:
             gain = f"images are prepared {profile.draft / profile.prepare:.1f} times as fast, pixels differ slightly"
             tips.append(f"load_card(model, draft=True): {gain}.")
-        if card.modality == "text":
-            tips.append("A smaller max_length: fewer tokens of each text.")
-        return [*tips, "More cores, or smaller files.", again]
+        return [*tips, *modalities.of(card.modality).advice, "More cores, or smaller files.", again]
     if profile.bottleneck == "transfer":
         return ["A smaller input size (load_card(model, size=...)), or a faster PCIe slot for the GPU.", again]
     if profile.bus is not None:

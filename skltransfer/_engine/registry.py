@@ -7,7 +7,6 @@ of the files cannot be known before they are fetched; the first fetch records th
 from __future__ import annotations
 
 import dataclasses
-import functools
 import importlib.resources
 import json
 from collections.abc import Mapping
@@ -16,11 +15,11 @@ from types import MappingProxyType
 from typing import Any
 
 from skltransfer import cards
-from skltransfer._engine import hub, inspection
+from skltransfer._engine import hub, inspection, process
 from skltransfer.cards import Card, ModelFile
 
 
-@functools.cache
+@process.memo(None)
 def table() -> Mapping[str, Mapping[str, Any]]:
     """Read the table of names.
 
@@ -44,7 +43,7 @@ def address(model: str) -> hub.Address:
     return hub.Address.parse(table()[model]["address"] if model in table() else model)
 
 
-@functools.lru_cache(maxsize=64)
+@process.memo(64)
 def find(model: str) -> Card:
     """Find a model, fetching it if this machine has never done so; once per process."""
     return pull(model)

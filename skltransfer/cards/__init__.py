@@ -7,6 +7,7 @@ The format carries a number, `SCHEMA`; `_card` says how to change it.
 
 from skltransfer.cards._card import POOLS, PRECISIONS, SCHEMA, UPGRADES, Card, ModelFile
 from skltransfer.cards._find import card_path, find, names
+from skltransfer.cards._graph import GraphInfo, Shape
 from skltransfer.cards._inputs import (
     COLORS,
     INTERPOLATIONS,
@@ -21,10 +22,11 @@ from skltransfer.cards._inputs import (
     TextSpec,
 )
 from skltransfer.cards._recipe import Axes, Recipe, spatial_axes
-from skltransfer.cards._renamed import RenamedFields
+from skltransfer.cards._renamed import GONE, RenamedFields
 
 __all__ = [
     "COLORS",
+    "GONE",
     "INTERPOLATIONS",
     "LAYOUTS",
     "LONG_TEXTS",
@@ -38,11 +40,13 @@ __all__ = [
     "ArraySpec",
     "Axes",
     "Card",
+    "GraphInfo",
     "ImageSpec",
     "InputSpec",
     "ModelFile",
     "Recipe",
     "RenamedFields",
+    "Shape",
     "TextSpec",
     "card_path",
     "find",

@@ -31,7 +31,7 @@ def _from_1(data: dict[str, Any]) -> dict[str, Any]:
 #: How the dictionary of a card of one schema becomes that of the next.
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}
 
-POOLS = ("auto", "mean", "max", "cls", "last", "gem", "flatten")
+POOLS = ("auto", "mean", "max", "cls", "last", "gem", "flatten", "none")
 PRECISIONS = ("auto", "fp32", "fp16", "int8")
 
 

@@ -32,6 +32,21 @@ class InputSpec(RenamedFields):
     #: Axes of the graph's input; kinds without such a choice leave it.
     layout = "NCHW"
 
+    @property
+    def averaged(self) -> bool:
+        """Whether the row of a sample may be the mean of the rows of its parts."""
+        return False
+
+    @property
+    def places(self) -> tuple[int, int] | None:
+        """Height and width the graph is to take; None where samples have no such axes."""
+        return None
+
+    @property
+    def longest(self) -> int | None:
+        """Tokens of the longest sample; None where all samples have one shape and none is padded."""
+        return None
+
     def mistakes(self) -> list[str]:
         """List what is wrong with the values, each with the value."""
         raise NotImplementedError
@@ -98,6 +113,11 @@ class ImageSpec(InputSpec):
     OLD_NAMES: ClassVar = {"colour": "color", "fast": "draft"}
     colour = old_name("colour", "color")
     fast = old_name("fast", "draft")
+
+    @property
+    def places(self) -> tuple[int, int]:
+        """Height and width the graph is to take."""
+        return self.size
 
     def mistakes(self) -> list[str]:
         """List what is wrong with the values, each with the value."""
@@ -180,6 +200,16 @@ class TextSpec(InputSpec):
     fill: bool = False
 
     TAG: ClassVar = "TextSpec"
+
+    @property
+    def averaged(self) -> bool:
+        """Whether long texts are the mean of their windows."""
+        return self.long_text == "windows"
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text."""
+        return self.max_length
 
     def mistakes(self) -> list[str]:
         """List what is wrong with the values, each with the value."""

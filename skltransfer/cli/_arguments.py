@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from skltransfer import report
-from skltransfer._engine import cache
+from skltransfer._engine import process
 from skltransfer.errors import warn
 
 DEFAULT_MODEL = "vision-mini"
@@ -42,7 +42,7 @@ def picture_file(text: str) -> Path:
 
 def cache_folder(text: str) -> Path:
     """Return the folder of a cache; of an empty text the user's own."""
-    return Path(text) if text else cache.user_folder()
+    return Path(text) if text else process.user_folder()
 
 
 def graph_file(text: str) -> Path:

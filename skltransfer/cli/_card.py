@@ -6,7 +6,8 @@ import argparse
 import dataclasses
 
 from skltransfer import cards
-from skltransfer._engine import catalog
+from skltransfer._engine import catalog, golden
+from skltransfer._engine.modalities import image
 from skltransfer.cards import Card, ImageSpec
 from skltransfer.cli._arguments import Command, add_renamed, graph_file, numbers, output_file
 
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_pixels(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--preset", choices=sorted(catalog.PRESETS), help="sets --range, --mean and --std, as in training")
+    add("--preset", choices=sorted(image.PRESETS), help="sets --range, --mean and --std, as in training")
     add("--range", type=float, metavar="R", help="value of a white pixel before mean and std: 1 or 255")
     add("--mean", type=numbers(float, 3), metavar="A,B,C", help="per channel, in units of --range")
     add("--std", type=numbers(float, 3), metavar="A,B,C", help="per channel, in units of --range")
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     """Run ``skltransfer models card``."""
     changes = {name: value for name, value in vars(args).items() if name in FIELDS and value is not None}
     card = catalog.renew_card(args.file, args.external, **changes)
-    written = catalog.write_card(card, args.output)
+    written = golden.write_card(card, args.output)
     print(f"Written: {written}")
     print(f"Use it with PretrainedEmbedder({str(args.file)!r}), show it with: skltransfer models show {args.file}")
     if written.resolve().parent != args.file.resolve().parent:

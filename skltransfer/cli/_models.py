@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from skltransfer import cards, report
-from skltransfer._engine import catalog, hub, inspection, quantization, registry, runtime, samples
+from skltransfer._engine import catalog, golden, hub, inspection, plan, quantization, registry, runtime, samples
 from skltransfer.cards import Card
 from skltransfer.cli import _card
 from skltransfer.cli._arguments import Command, device
@@ -36,8 +36,8 @@ def _summary(card: Card) -> tuple[str, ...]:
 
 
 def _columns(card: Card, layer: str | None = None) -> str:
-    width = catalog.plan(card, runtime.Device(), layer=layer)[1]
-    return "?" if width is None else str(width)
+    shape = plan.make(card, runtime.Device(), layer=layer).shape
+    return "?" if shape is None else str(shape[0])
 
 
 def _size(card: Card) -> str:
@@ -162,7 +162,7 @@ def _verify(args: argparse.Namespace) -> int:
         print("The card has no golden rows to compare with.")
         return 0
     where = runtime.resolve(args.device)
-    drift, most = catalog.drift(card, where), MAX_DRIFT[where.kind]
+    drift, most = golden.drift(card, where), MAX_DRIFT[where.kind]
     print(f"On {where} golden rows differ by {drift:.1e} of the largest number; up to {most:.0e} is rounding.")
     return int(not drift <= most)
 

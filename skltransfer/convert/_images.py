@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from skltransfer._engine import synthetic
+from skltransfer._engine.modalities import image
 from skltransfer.cards import Card, ImageSpec
 from skltransfer.convert._source import Source, refusing, wrapped
 from skltransfer.errors import ConversionError, need
@@ -43,7 +43,7 @@ def _source(
         inputs={"pixels": torch.zeros(2, 3, *spec.size)},
         outputs=[EMBEDDING, *names],
         card=Card(name="", modality="image", files={}, input=spec, layer=EMBEDDING, **said),
-        samples=synthetic.images(IMAGES),
+        samples=image.pictures(IMAGES),
         reference=reference,
     )
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from skltransfer._engine import synthetic
-from skltransfer._engine.modalities import image as images
+from skltransfer._engine.modalities import image
 from skltransfer.cards import Card, ImageSpec
 from skltransfer.convert._images import IMAGES
 from skltransfer.convert._source import Source, refusing, wrapped
@@ -60,7 +59,7 @@ def _source(model: Any, example: Any, changes: dict[str, Any]) -> Source:
         return (given,) if isinstance(given, torch.Tensor) else tuple(given)
 
     def reference(samples: Sequence[Any], card: Card) -> np.ndarray:
-        numbers = images.to_tensor(samples, card.input) if isinstance(card.input, ImageSpec) else np.stack(samples)
+        numbers = image.to_tensor(samples, card.input) if isinstance(card.input, ImageSpec) else np.stack(samples)
         with torch.inference_mode():
             rows = forward(torch.from_numpy(np.ascontiguousarray(numbers, np.float32)))[0].numpy()
         return np.asarray(rows if rows.ndim == 2 else rows.mean(axis=_places(rows, card)))
@@ -79,7 +78,7 @@ def _source(model: Any, example: Any, changes: dict[str, Any]) -> Source:
         card=Card(
             name="", modality=modality, files={}, layer="output_0", source=f"a module of torch: {type(model).__name__}"
         ),
-        samples=synthetic.images(IMAGES) if modality == "image" else [*example[: len(example) // 2].numpy(), *random],
+        samples=image.pictures(IMAGES) if modality == "image" else [*example[: len(example) // 2].numpy(), *random],
         reference=reference,
         changes=changes,
     )

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skltransfer._engine import catalog, graph, stream
+from skltransfer._engine import catalog, golden, plan, stream
 from skltransfer._engine.runtime import Device
-from skltransfer.cards import Card, ModelFile
+from skltransfer._engine.samples import Samples
+from skltransfer.cards import Card, ModelFile, Shape
 from skltransfer.errors import ConversionError, InputWarning, need
 
 if TYPE_CHECKING:
@@ -82,11 +83,11 @@ def write(source: Source, folder: Path) -> Card:
     card = replace(source.card, name=folder.name, files=files, folder=folder)
     card = catalog.load_card(card, **source.changes)
     card = replace(card, layers_table=_states(card.layers(), source.outputs))
-    catalog.write_card(card, folder / "card.json")
+    golden.write_card(card, folder / "card.json")
     return catalog.load_card(folder)
 
 
-def _states(shapes: dict[str, graph.Shape], outputs: Sequence[str]) -> dict[str, graph.Shape]:
+def _states(shapes: dict[str, Shape], outputs: Sequence[str]) -> dict[str, Shape]:
     """Keep what was exported as an output, if that is more than the embedding: of hundreds of tensors, the layers."""
     return {name: shapes[name] for name in outputs} if len(outputs) > 1 else shapes
 
@@ -127,10 +128,10 @@ def compare(card: Card, source: Source) -> None:
         If they differ by more than `TOLERANCE`, or have another shape.
     """
     want = source.reference(source.samples, card)
-    plan, width = catalog.plan(card, Device())
+    made = plan.make(card, Device())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)  # samples are meant to be too long, or too small
-        have = stream.embed(source.samples, plan, count=len(source.samples), width=width).rows
+        have = stream.embed(Samples(source.samples, len(source.samples)), made).rows
     if have.shape != want.shape:
         raise ConversionError(f"The source gives rows of shape {want.shape}, the card {have.shape}.")
     difference = np.abs(have - want).max(axis=1) / np.abs(want).max()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from skltransfer._engine import synthetic
+from skltransfer._engine.modalities import image
 from skltransfer.cards import Card, ImageSpec, TextSpec
 from skltransfer.convert._images import EMBEDDING, IMAGES
 from skltransfer.convert._source import Source, refusing, wrapped
@@ -180,7 +180,7 @@ def _vision(source: Encoder) -> Source:
         inputs={"pixel_values": example},
         outputs=[EMBEDDING, *(f"hidden_{i}" for i in range(states))],
         card=_card(name, "image", spec, EMBEDDING),
-        samples=synthetic.images(IMAGES),
+        samples=image.pictures(IMAGES),
         reference=reference,
     )
 

@@ -144,7 +144,7 @@ def test_models_variant_makes_one_and_show_lists_it(kind, photos, tmp_path, caps
     assert cli.main(["models", "quantize", path, "int8", *given[kind]]) == 0
     assert "times the speed on a CPU, on " in lines(capsys)[1]
     assert cli.main(["models", "show", path]) == 0
-    assert re.search(r"quantized.int8 +cosine (0\.99\d+|1\.0) \(least ", capsys.readouterr().out)
+    assert re.search(r"quantization.int8 +cosine (0\.99\d+|1\.0) \(least ", capsys.readouterr().out)
 
 
 def test_models_variant_takes_lines_of_text(tmp_path, capsys):

@@ -10,7 +10,7 @@ meanwhile and find these later. A claim only saves work: whoever loses one compu
 from skltransfer._engine.cache._care import Health, Info, clear, info, verify
 from skltransfer._engine.cache._disk import DiskCache
 from skltransfer._engine.cache._memory import OVERHEAD, Cache, MemoryCache
-from skltransfer._engine.cache._open import memory, open_cache, user_folder
+from skltransfer._engine.cache._open import memory, open_cache
 
 __all__ = [
     "OVERHEAD",
@@ -23,6 +23,5 @@ __all__ = [
     "info",
     "memory",
     "open_cache",
-    "user_folder",
     "verify",
 ]

@@ -1,4 +1,4 @@
-"""Looking after a folder of rows: what is in it, whether it is whole, doing away with it."""
+"""Maintenance of a folder of rows: count, verify, clear."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from skltransfer._engine.cache._disk import DISK_BYTES, DiskCache, decode
+from skltransfer._engine.cache._disk import DISK_BYTES, DiskCache
+from skltransfer._engine.cache._record import decode
 from skltransfer.errors import CacheError
 
 #: Bytes of a key that are the sample's; the rest names the recipe.
@@ -21,7 +22,7 @@ KEYS = "SELECT CAST(key AS BLOB) FROM rows"
 
 
 class Info(NamedTuple):
-    """What a folder holds.
+    """Contents of a folder.
 
     Attributes
     ----------
@@ -40,7 +41,7 @@ class Info(NamedTuple):
 
 
 class Health(NamedTuple):
-    """What a check found.
+    """Result of a check.
 
     Attributes
     ----------

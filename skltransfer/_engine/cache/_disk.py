@@ -1,30 +1,24 @@
 """Rows in a folder.
 
-They lie in one SQLite file (write-ahead log, one transaction a batch). A record carries `MAGIC`, which holds the
-format's number, its own checksum and its length; what does not fit is a miss and is computed again. To change the
-format, change `MAGIC`: old records then are misses. No pickle is ever read or written.
+They lie in one SQLite file (write-ahead log, one transaction a batch), in records of the form of `_record`; a record
+that does not hold is a miss and is computed again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import platform
 import sqlite3
-import threading
 import time
-import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
+from skltransfer._engine import process
 from skltransfer._engine.cache._memory import LEASE, Row
-from skltransfer.errors import CacheWarning
+from skltransfer._engine.cache._record import decode, encode
+from skltransfer.errors import CacheWarning, warn
 
-MAGIC = b"SKR1"
-CHECKSUM = 16
 #: Bound of a folder.
 DISK_BYTES = 10 * 2**30
 #: SQLite takes at most 32,766 values in one statement.
@@ -46,7 +40,7 @@ class DiskCache:
 
     def __init__(self, folder: Path, limit: int = DISK_BYTES) -> None:
         self.folder, self.limit = folder, limit
-        self._lock = threading.Lock()
+        self._lock = process.lock()
         self._warned = False
         self._db: sqlite3.Connection | None = None
         with self._lock, _Tolerant(self):
@@ -57,8 +51,15 @@ class DiskCache:
             self._db.execute("CREATE TABLE IF NOT EXISTS rows (id INTEGER PRIMARY KEY, key BLOB UNIQUE, record BLOB)")
             self._db.execute("CREATE TABLE IF NOT EXISTS claims (key BLOB UNIQUE, owner TEXT, until REAL)")
 
+    def close(self) -> None:
+        """Close the connection; nothing is found or kept afterwards."""
+        with self._lock:
+            if self._db is not None:
+                self._db.close()
+            self._db = None
+
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
-        """Give the rows that are known and whose checksum holds."""
+        """Return the rows that are known and whose checksum holds."""
         known: dict[bytes, Row] = {}
         with self._lock, _Tolerant(self):
             for start in range(0, len(keys) if self._db else 0, KEYS_PER_QUERY):
@@ -81,7 +82,7 @@ class DiskCache:
             self._shrink()
 
     def claim(self, keys: Sequence[bytes]) -> set[bytes]:
-        """Give those of the keys that no other thread or process is computing."""
+        """Return those of the keys that no other thread or process is computing."""
         with self._lock, _Tolerant(self), self._transaction() as db:
             self._drop_dead_claims(db)
             insert = "INSERT OR IGNORE INTO claims (key, owner, until) VALUES (?, ?, ?)"
@@ -155,7 +156,7 @@ def _owner() -> str:
 
 
 def _is_dead(owner: str) -> bool:
-    """Tell whether a process that ran on this machine has ended; what cannot be known is left to its lease."""
+    """Return whether a process that ran on this machine has ended; what cannot be known is left to its lease."""
     host, _, process = owner.rpartition(" ")
     if os.name != "posix" or host != platform.node():
         return False
@@ -182,26 +183,8 @@ class _Tolerant:
             return False
         if not self.cache._warned:
             self.cache._warned = True
-            warnings.warn(
+            warn(
                 f"The cache in {str(self.cache.folder)!r} cannot be used ({err}); rows are computed and not kept.",
                 CacheWarning,
-                stacklevel=4,
             )
         return True
-
-
-def encode(key: bytes, row: Row) -> bytes:
-    """Write a record: magic, checksum of key and numbers, numbers (float32, little-endian)."""
-    numbers = np.ascontiguousarray(row, dtype="<f4").tobytes()
-    return MAGIC + hashlib.blake2b(key + numbers, digest_size=CHECKSUM).digest() + numbers
-
-
-def decode(key: bytes, record: object) -> Row | None:
-    """Read a record, or give None if anything about it is not as it was written."""
-    if not isinstance(record, bytes) or not record.startswith(MAGIC):
-        return None
-    start = len(MAGIC) + CHECKSUM
-    checksum, numbers = record[len(MAGIC) : start], record[start:]
-    if hashlib.blake2b(key + numbers, digest_size=CHECKSUM).digest() != checksum:
-        return None
-    return np.frombuffer(numbers, dtype="<f4")

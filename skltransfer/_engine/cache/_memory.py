@@ -1,8 +1,7 @@
-"""What every cache can do, and the one in memory."""
+"""The protocol of caches, and the cache in memory."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -10,6 +9,8 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from skltransfer._engine import process
 
 Row = npt.NDArray[np.float32]
 
@@ -25,13 +26,13 @@ class Cache(Protocol):
     """Where rows are kept, and who computes which. Every method may be called by any thread."""
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
-        """Give the rows that are known."""
+        """Return the rows that are known."""
 
     def put(self, rows: Mapping[bytes, Row]) -> None:
         """Keep rows, if they can be kept, and end their claims."""
 
     def claim(self, keys: Sequence[bytes]) -> set[bytes]:
-        """Give those of the keys whose rows the caller is to compute; the others are being computed."""
+        """Return those of the keys whose rows the caller is to compute; the others are being computed."""
 
     def release(self, keys: Collection[bytes]) -> None:
         """End claims whose rows will not come."""
@@ -51,10 +52,11 @@ class MemoryCache:
         self.bytes = 0
         self._rows: OrderedDict[bytes, Row] = OrderedDict()
         self._claims: dict[bytes, float] = {}
-        self._lock = threading.Lock()
+        self._lock = process.lock()
+        process.register(self)
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
-        """Give the rows that are known; they must not be written to."""
+        """Return the rows that are known; they must not be written to."""
         with self._lock:
             known = {key: self._rows[key] for key in keys if key in self._rows}
             for key in known:
@@ -74,7 +76,7 @@ class MemoryCache:
                 self.bytes -= row.nbytes + OVERHEAD
 
     def claim(self, keys: Sequence[bytes]) -> set[bytes]:
-        """Give those of the keys that no other thread is computing."""
+        """Return those of the keys that no other thread is computing."""
         with self._lock:
             now = time.monotonic()
             free = {key for key in keys if self._claims.get(key, now) <= now}
@@ -90,11 +92,11 @@ class MemoryCache:
         for key in keys:
             self._claims.pop(key, None)
 
-    def forget_threads(self) -> None:
-        """In a child after a fork: other threads of the parent are not there to give back locks and claims."""
-        self._lock, self._claims = threading.Lock(), {}
+    def after_fork(self) -> None:
+        """Drop the claims of the parent's threads, which the child does not have; rows stay."""
+        self._claims = {}
 
-    def clear(self) -> None:
+    def reset(self) -> None:
         """Forget every row."""
         with self._lock:
             self._rows.clear()

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import os
-import sys
-import threading
 from pathlib import Path
 
 import numpy as np
 
+from skltransfer._engine import process
 from skltransfer._engine.cache._disk import DiskCache
 from skltransfer._engine.cache._memory import Cache, MemoryCache
 
 memory = MemoryCache()
-_disks: dict[str, DiskCache] = {}
-_lock = threading.Lock()
-_inherited: list[object] = []
-
-
-def user_folder() -> Path:
-    """Give the folder ``cache=True`` stands for: ``skltransfer`` in the user's cache folder."""
-    home = {"win32": "~/AppData/Local", "darwin": "~/Library/Caches"}.get(sys.platform, "~/.cache")
-    return Path(os.environ.get("XDG_CACHE_HOME") or home).expanduser() / "skltransfer"
+#: Connections to folders. SQLite forbids sharing them with the child of a fork.
+_disks: process.Table[str, DiskCache] = process.Table(survives_fork=False, close=DiskCache.close)
 
 
 def open_cache(where: str | os.PathLike[str] | bool | None) -> Cache | None:
@@ -30,32 +22,20 @@ def open_cache(where: str | os.PathLike[str] | bool | None) -> Cache | None:
     Parameters
     ----------
     where : "memory", path of a folder, True or None
-        ``"memory"`` is one cache for the whole process, True the folder `user_folder`.
+        ``"memory"`` is one cache for the whole process, True the folder `process.user_folder`.
 
     Returns
     -------
     Cache or None
     """
+    if where == "memory":
+        return memory
     if isinstance(where, np.bool_):
         where = bool(where)
     if where is None or where is False:
         return None
-    if where == "memory":
-        return memory
-    folder = user_folder() if where is True else Path(where).expanduser().resolve()
-    with _lock:
-        if str(folder) not in _disks:
-            _disks[str(folder)] = DiskCache(folder)
-        return _disks[str(folder)]
-
-
-def _forget_after_fork() -> None:
-    """In a child: rows in memory stay, connections and locks are made anew (SQLite forbids sharing them)."""
-    global _disks, _lock
-    _inherited.append((_disks, _lock))
-    _disks, _lock = {}, threading.Lock()
-    memory.forget_threads()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
+    folder = process.user_folder() if where is True else Path(where).expanduser().resolve()
+    if (found := _disks.get_recent(str(folder))) is not None:
+        return found
+    with _disks.lock:
+        return _disks.setdefault(str(folder), DiskCache(folder))

@@ -7,17 +7,16 @@ layer, pooling, normalisation - becomes nodes of one graph, so that a single run
 from skltransfer._engine.graph._build import build, check_layers, filled
 from skltransfer._engine.graph._editor import INPUT, OUTPUT, opset
 from skltransfer._engine.graph._integers import OLDEST_OF_ROWS, matmuls, quantize_blockwise, quantize_per_row
-from skltransfer._engine.graph._pool import pooled_width, shared_pools
+from skltransfer._engine.graph._pool import check_pool, check_same_places, joined_shape, row_shape, shared_pools
 from skltransfer._engine.graph._precision import float16_to_float32, typed, with_old_names
-from skltransfer._engine.graph._read import GraphInfo, Shape, load, read, scan
+from skltransfer._engine.graph._read import load, read, scan
+from skltransfer._engine.graph._resize import other_size, resized
 from skltransfer._engine.graph._write import pieces
 
 __all__ = [
     "INPUT",
     "OLDEST_OF_ROWS",
     "OUTPUT",
-    "GraphInfo",
-    "Shape",
     "build",
     "check_layers",
     "filled",
@@ -26,7 +25,12 @@ __all__ = [
     "load",
     "opset",
     "pieces",
-    "pooled_width",
+    "row_shape",
+    "joined_shape",
+    "other_size",
+    "resized",
+    "check_pool",
+    "check_same_places",
     "matmuls",
     "read",
     "scan",

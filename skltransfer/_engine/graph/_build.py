@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from skltransfer._engine.graph._editor import INPUT, Editor, keep, replace
+from skltransfer._engine.graph._cut import cut
+from skltransfer._engine.graph._editor import Editor
 from skltransfer._engine.graph._pool import append_pooling
 from skltransfer._engine.graph._precision import float16_to_float32
-from skltransfer._engine.graph._read import GraphInfo, Shape, first_axis, read
-from skltransfer.cards import ArraySpec, ImageSpec, InputSpec, TextSpec
-from skltransfer.errors import CardError, LayerError, nearest
+from skltransfer._engine.graph._read import first_axis, read
+from skltransfer._engine.graph._resize import other_size, resize_input
+from skltransfer.cards import GraphInfo, Recipe, Shape
+from skltransfer.errors import LayerError, nearest
 
 if TYPE_CHECKING:
     import onnx
 
 
+class Preprocessing(Protocol):
+    """What `build` asks of a kind of sample, see `modalities.Modality`."""
+
+    @property
+    def check(self) -> Callable[[Any, GraphInfo], None]:
+        """Refuse a specification that contradicts the graph."""
+
+    @property
+    def preprocess(self) -> Callable[[Any, Any, GraphInfo], None]:
+        """Add the nodes that turn prepared samples into the graph's inputs."""
+
+
 def build(
-    model: onnx.ModelProto,
-    spec: InputSpec,
-    layers: Sequence[str],
-    *,
-    pool: str,
-    normalize: bool,
-    precision: str = "auto",
-    free_batch: bool = True,
+    model: onnx.ModelProto, recipe: Recipe, modality: Preprocessing, *, free_batch: bool = True
 ) -> onnx.ModelProto:
     """Build the graph that turns prepared samples into final rows.
 
@@ -34,23 +41,17 @@ def build(
     ----------
     model : onnx.ModelProto
         The backbone, from `load`; changed in place.
-    spec : ImageSpec or ArraySpec
-        How samples become its input. Images arrive as uint8 (n, height, width, 3), RGB.
-    layers : sequence of str
-        Tensors to pool; their columns stand side by side.
-    pool : str
-        One of `cards.POOLS`, except ``"auto"``.
-    normalize : bool
-        Whether to scale rows to unit L2 norm.
-    precision : str
-        ``"fp32"`` widens a float16 graph; ``"auto"`` leaves it as it is.
+    recipe : Recipe
+        Layers, pooling, normalization and precision. ``precision="fp32"`` turns a float16 graph into float32.
+    modality : Preprocessing
+        How prepared samples become the graph's input.
     free_batch : bool
         Whether a batch size frozen at export is made free. Whether that was sound shows when it is run.
 
     Returns
     -------
     onnx.ModelProto
-        The same model, now with the input `INPUT` and the output `OUTPUT`, float32 (n, columns), self-contained.
+        The same model, now with the input `INPUT` and the output `OUTPUT`, float32 (n, ...), self-contained.
 
     Raises
     ------
@@ -59,16 +60,19 @@ def build(
     CardError
         If the card's input contradicts the graph's.
     """
-    facts = read(model)
-    check_layers(layers, facts.layers)
-    _check_input(spec, facts)
-    if facts.frozen_batch is not None and free_batch:
-        _free_batch(model, facts.frozen_batch)
-    _cut(model, layers)
-    editor = Editor(model, batch="batch" if free_batch else facts.frozen_batch)
-    PREPROCESSING[type(spec)](editor, spec, facts)
-    append_pooling(editor, [(name, facts.layers[name]) for name in layers], pool, normalize, spec.layout)
-    if precision == "fp32":
+    info = read(model)
+    check_layers(recipe.layers, info.layers)
+    modality.check(recipe.input, info)
+    if info.frozen_batch is not None and free_batch:
+        _free_batch(model, info.frozen_batch)
+    cut(model, recipe.layers)
+    if (size := other_size(info, recipe.input)) is not None:
+        resize_input(model, info.input, size, recipe.input.layout)
+    editor = Editor(model, batch="batch" if free_batch else info.frozen_batch)
+    modality.preprocess(editor, recipe.input, info)
+    editor.finish_front()
+    append_pooling(editor, recipe, [info.layers[name] for name in recipe.layers])
+    if recipe.precision == "fp32":
         float16_to_float32(model)
     return model
 
@@ -102,25 +106,6 @@ def check_layers(layers: Sequence[str], known: Mapping[str, Shape]) -> None:
             )
 
 
-def _check_input(spec: InputSpec, facts: GraphInfo) -> None:
-    """Compare what the card says of the input with what the graph says."""
-    if facts.others and not isinstance(spec, TextSpec):
-        raise CardError(f"The graph takes several inputs ({facts.input}, {', '.join(facts.others)}); one is expected.")
-    if not isinstance(spec, ImageSpec):
-        return
-    if len(facts.shape) != 4:
-        raise CardError(f"The graph's input {facts.input!r} has the shape {facts.shape}; images need four axes.")
-    channel = 1 if spec.layout == "NCHW" else 3
-    if facts.shape[channel] not in (3, None):
-        raise CardError(
-            f"The graph's input has the shape {facts.shape}, but layout {spec.layout!r} puts 3 channels at axis "
-            f"{channel}."
-        )
-    size = facts.shape[2:] if spec.layout == "NCHW" else facts.shape[1:3]
-    if any(have is not None and have != want for have, want in zip(size, spec.size, strict=True)):
-        raise CardError(f"The graph takes images of {size}, the card's input.size is {spec.size}.")
-
-
 def _free_batch(model: onnx.ModelProto, frozen: int) -> None:
     """Make the batch axis free: the input's first axis, and reshapes that repeat the frozen number."""
     from onnx import numpy_helper
@@ -141,115 +126,3 @@ def _free_batch(model: onnx.ModelProto, frozen: int) -> None:
         if target.ndim == 1 and len(target) > 1 and target[0] == frozen:
             target[0] = 0  # "as long as the input is here"
             tensor.CopyFrom(numpy_helper.from_array(target, tensor.name))
-
-
-def _cut(model: onnx.ModelProto, layers: Sequence[str]) -> None:
-    """Keep the nodes and weights that the layers need, and make the layers the outputs."""
-    import onnx
-
-    graph = model.graph
-    maker = {name: node for node in graph.node for name in node.output}
-    needed: set[str] = set()
-    waiting = list(layers)
-    while waiting:
-        name = waiting.pop()
-        if name not in needed:
-            needed.add(name)
-            waiting += _reads(maker[name]) if name in maker else []
-    keep(graph.node, lambda node: bool(needed.intersection(node.output)))
-    keep(graph.initializer, lambda tensor: tensor.name in needed)
-    keep(graph.sparse_initializer, lambda tensor: tensor.values.name in needed)
-    keep(graph.input, lambda value: value.name in needed)
-    replace(graph.output, [onnx.ValueInfoProto(name=name) for name in layers])
-    del graph.value_info[:]
-    del model.training_info[:]
-
-
-def _reads(node: onnx.NodeProto) -> list[str]:
-    """List the tensors a node reads, those its subgraphs take from outside included."""
-    names = list(node.input)
-    waiting = [a.g for a in node.attribute if a.HasField("g")] + [g for a in node.attribute for g in a.graphs]
-    while waiting:
-        body = waiting.pop()
-        for inner in body.node:
-            names += inner.input
-            waiting += [a.g for a in inner.attribute if a.HasField("g")] + [
-                g for a in inner.attribute for g in a.graphs
-            ]
-        names += [o.name for o in body.output]
-    return [name for name in names if name]
-
-
-def _preprocess_image(editor: Editor, spec: ImageSpec, facts: GraphInfo) -> None:
-    """Pixels to the backbone's input: cast, axes, color order, mean and std.
-
-    Cast before transpose: measured to be the fastest order on the CPU. The arithmetic is done with channels first
-    whatever the layout, for broadcasting along a last axis of length 3 is twenty times slower there.
-    """
-    from onnx import TensorProto, helper
-
-    target = helper.np_dtype_to_tensor_dtype(np.dtype(facts.dtype))
-    scale = np.array([spec.range / 255 / s for s in spec.std], np.float32).reshape(1, 3, 1, 1)
-    shift = np.array([m * 255 / spec.range for m in spec.mean], np.float32).reshape(1, 3, 1, 1)
-    editor.set_input(TensorProto.UINT8, [*spec.size, 3])
-    tensor = editor.add("Cast", INPUT, to=TensorProto.FLOAT, front=True)
-    tensor = editor.add("Transpose", tensor, perm=[0, 3, 1, 2], front=True)
-    if spec.color == "BGR":
-        tensor = editor.add("Gather", tensor, editor.const(np.array([2, 1, 0])), axis=1, front=True)
-    if shift.any():
-        tensor = editor.add("Sub", tensor, editor.const(shift), front=True)
-    if (scale != 1).any():
-        tensor = editor.add("Mul", tensor, editor.const(scale), front=True)
-    if spec.layout == "NHWC":
-        tensor = editor.add("Transpose", tensor, perm=[0, 2, 3, 1], front=True)
-    editor.add("Cast", tensor, to=target, output=facts.input, front=True)
-    editor.finish_front()
-
-
-def _preprocess_array(editor: Editor, spec: ArraySpec, facts: GraphInfo) -> None:
-    """Numbers to the backbone's input: a cast."""
-    from onnx import TensorProto, helper
-
-    editor.set_input(TensorProto.FLOAT, facts.shape[1:])
-    target = helper.np_dtype_to_tensor_dtype(np.dtype(facts.dtype))
-    editor.add("Cast", INPUT, to=target, output=facts.input, front=True)
-    editor.finish_front()
-
-
-#: What a further input of a text encoder holds, by a part of its name.
-TEXT_INPUTS: dict[str, Callable[[Editor, str, str], str]] = {
-    "mask": lambda editor, ids, mask: mask,
-    "type": lambda editor, ids, mask: editor.add("Sub", ids, ids, front=True),  # all of the first segment
-    "segment": lambda editor, ids, mask: editor.add("Sub", ids, ids, front=True),
-}
-
-
-def _preprocess_text(editor: Editor, spec: TextSpec, facts: GraphInfo) -> None:
-    """Token ids, filled up with -1, to the backbone's inputs: ids, attention mask, token types."""
-    from onnx import TensorProto, helper
-
-    editor.set_input(TensorProto.INT32, ["tokens"])
-    zero, pad = (editor.const(np.array(value, np.int32)) for value in (0, spec.pad))
-    real = editor.add("Not", editor.add("Less", INPUT, zero, front=True), front=True)
-    ids = editor.add("Where", real, INPUT, pad, front=True)
-    mask = editor.add("Cast", real, to=TensorProto.INT32, front=True)
-    editor.mask = editor.add("Cast", real, to=TensorProto.FLOAT, front=True)
-    inputs = {facts.input: facts.dtype, **facts.others}
-    makers = {name: next((make for part, make in TEXT_INPUTS.items() if part in name), None) for name in inputs}
-    if list(makers.values()).count(None) != 1:
-        raise CardError(
-            f"Of the graph's inputs ({', '.join(inputs)}) one must be token ids, the others an attention mask and "
-            "token types ('mask', 'type' or 'segment' in their names)."
-        )
-    for name, make in makers.items():
-        value = ids if make is None else make(editor, ids, mask)
-        target = helper.np_dtype_to_tensor_dtype(np.dtype(inputs[name]))
-        editor.add("Cast", value, to=target, output=name, front=True)
-    editor.finish_front()
-
-
-PREPROCESSING: dict[type, Callable[[Editor, Any, GraphInfo], None]] = {
-    ImageSpec: _preprocess_image,
-    ArraySpec: _preprocess_array,
-    TextSpec: _preprocess_text,
-}

@@ -91,12 +91,23 @@ class Editor:
         replace(self.graph.node, [*self._front, *self.graph.node])
         self._front = []
 
-    def set_input(self, dtype: int, shape: Sequence[int | str | None]) -> None:
-        """Make `INPUT` the graph's one input."""
+    def cast(self, tensor: str, dtype: str, *, output: str = "", front: bool = False) -> str:
+        """Add a cast to a type of NumPy's name."""
+        return self.add("Cast", tensor, to=_onnx_type(dtype), output=output, front=front)
+
+    def set_input(self, dtype: str, shape: Sequence[int | str | None]) -> str:
+        """Make `INPUT` the graph's one input, of a type of NumPy's name, and return its name."""
         from onnx import helper
 
-        replace(self.graph.input, [helper.make_tensor_value_info(INPUT, dtype, [self.batch, *shape])])
+        replace(self.graph.input, [helper.make_tensor_value_info(INPUT, _onnx_type(dtype), [self.batch, *shape])])
+        return INPUT
 
     def _name(self) -> str:
         self._count += 1
         return f"skltransfer_{self._count}"
+
+
+def _onnx_type(dtype: str) -> int:
+    from onnx import helper
+
+    return int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skltransfer._engine.graph._write import hollow, weights, without_weights
+from skltransfer.cards import GraphInfo, Shape
 from skltransfer.errors import ModelError, UnsafeModelError
 
 if TYPE_CHECKING:
@@ -20,53 +20,8 @@ REFUSED_OPERATORS = frozenset({"EPContext", "PyOp", "PyOpScan"})
 #: Nodes after every function is expanded; the largest honest graphs have some ten thousand.
 MAX_NODES = 1_000_000
 
-Shape = tuple[int | None, ...]
-
-
 #: Operators that have weights.
 WEIGHED = ("Conv", "Gemm", "MatMul")
-
-
-@dataclass(frozen=True)
-class GraphInfo:
-    """What can be read off a graph without running it.
-
-    Parameters
-    ----------
-    input : str
-        Name of its input; of several, the first that holds samples.
-    dtype : str
-        NumPy's name of the input's type.
-    shape : tuple of int or None
-        Shape of the input, the batch axis first.
-    others : dict of str to str
-        Names and types of further inputs, such as the attention mask of texts.
-    output : str
-        Its first output.
-    layers : dict of str to tuple
-        Every floating-point tensor with a batch axis, with its shape after that axis.
-    features : str or None
-        What goes into the last operator with weights, a classifier's if the graph ends in one; None if not a layer.
-    """
-
-    input: str
-    dtype: str
-    shape: Shape
-    output: str
-    layers: dict[str, Shape]
-    others: dict[str, str] = field(default_factory=dict)
-    features: str | None = None
-
-    @property
-    def frozen_batch(self) -> int | None:
-        """Batch size the graph was exported with, None if any will do."""
-        return self.shape[0]
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> GraphInfo:
-        """Rebuild from ``dataclasses.asdict`` that went through JSON."""
-        layers = {name: tuple(shape) for name, shape in data["layers"].items()}
-        return cls(**{**data, "shape": tuple(data["shape"]), "layers": layers})
 
 
 def load(path: Path, manifest: Collection[str] = ()) -> onnx.ModelProto:

@@ -6,10 +6,11 @@ child reads a request from stdin and writes one line of JSON; it verifies nothin
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from typing import Any
+
+from skltransfer._engine import process
 
 
 def fetch(repo: str, revision: str, path: str, folder: str) -> dict[str, Any]:
@@ -58,15 +59,14 @@ def _status(err: BaseException | None) -> int | None:
     return None
 
 
-def main() -> None:
+def respond(**request: str) -> dict[str, Any]:
     """Answer one request."""
     logging.basicConfig(stream=sys.stderr)  # what the client waits for, for the parent to quote
     try:
-        answer = fetch(**json.loads(sys.stdin.read()))
+        return fetch(**request)
     except Exception as err:  # noqa: BLE001 - it is passed on to the parent
-        answer = {"error": type(err).__name__, "message": str(err), "status": _status(err)}
-    print(json.dumps(answer))  # noqa: T201 - the parent reads it
+        return {"error": type(err).__name__, "message": str(err), "status": _status(err)}
 
 
 if __name__ == "__main__":
-    main()
+    process.answer(respond)

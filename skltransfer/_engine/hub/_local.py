@@ -6,38 +6,30 @@ import hashlib
 import json
 import os
 import tempfile
-import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from skltransfer._engine import process
 from skltransfer.cards import Card
 from skltransfer.errors import IntegrityError, ModelError, UnknownModelError
 
-#: A file that changed less than this many nanoseconds ago may change again without its change time showing it.
-SETTLED = 2 * 10**9
-
-_digests: dict[tuple[str, int, int, int], str] = {}
-_lock = threading.Lock()
+#: SHA-256 of files that were hashed, by path and state.
+_digests: process.Table[tuple[str, process.FileState], str] = process.Table(4096)
 
 
 def sha256(path: Path) -> str:
-    """Hash a file; remembered per process for as long as its inode, size and change time stay the same.
+    """Hash a file; the digest is kept for as long as the file's state stays the same.
 
-    Clocks of file systems tick, some only every two seconds: the digest of a file that has just changed is not
-    remembered, for another change within the tick would not show.
+    That of a file that has just changed is not kept: another change within a tick of the clock would not show.
     """
-    status = path.stat()
-    state = (str(path), status.st_ino, status.st_size, status.st_ctime_ns)
-    with _lock:
-        known = _digests.get(state)
+    state = process.FileState.of(path.stat())
+    known = _digests.get((str(path), state))
     if known is None:
         with path.open("rb") as file:
             known = hashlib.file_digest(file, "sha256").hexdigest()
-        if time.time_ns() - status.st_ctime_ns > SETTLED:
-            with _lock:
-                _digests[state] = known
+        if state.settled:
+            _digests.keep((str(path), state), known)
     return known
 
 
@@ -130,13 +122,3 @@ def _folder(card: Card) -> Path:
     if card.folder is None:
         raise UnknownModelError(f"The card of {card.name!r} does not say in which folder its files lie.")
     return card.folder
-
-
-def _renew_lock_after_fork() -> None:
-    """In a child: the thread that holds the lock in the parent is not there to give it back."""
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock_after_fork)

@@ -19,18 +19,16 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from skltransfer._engine import process
 from skltransfer._engine.hub._local import sha256, write
-from skltransfer.errors import DownloadError, IntegrityError, ModelWarning, UnknownModelError, need
+from skltransfer.errors import DownloadError, IntegrityError, ModelWarning, UnknownModelError, need, warn
 
 SCHEME = "hf://"
 #: Seconds a model may take to arrive, all its files together.
@@ -101,8 +99,7 @@ def store_folder() -> Path:
     """Give the folder of the store: ``SKLTRANSFER_MODELS``, or one in the user's cache folder."""
     if chosen := os.environ.get("SKLTRANSFER_MODELS"):
         return Path(chosen).expanduser().absolute()
-    home = {"win32": "~/AppData/Local", "darwin": "~/Library/Caches"}.get(sys.platform, "~/.cache")
-    return (Path(os.environ.get("XDG_CACHE_HOME") or home).expanduser() / "skltransfer" / "models").absolute()
+    return (process.user_folder() / "models").absolute()
 
 
 def engine_folder(key: str) -> Path:
@@ -158,11 +155,10 @@ def pull(
         record.parent.mkdir(parents=True, exist_ok=True)
         write(record, json.dumps({"commit": pulled.commit, "files": dict(pulled.files)}, indent=1) + "\n")
     if not address.pinned:
-        warnings.warn(
+        warn(
             f"{address.revision!r} of {address.repo} is commit {pulled.commit} today, and stays so on this machine. To "
             f"have the same model everywhere, name it {str(address._replace(revision=pulled.commit))!r}.",
             ModelWarning,
-            stacklevel=2,
         )
     return pulled
 
@@ -214,29 +210,19 @@ def _download(address: Address, until: float) -> Pulled:
 
 def _ask_child(address: Address, folder: str, until: float) -> dict[str, Any]:
     """Run the child until it answers or the deadline has come."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    }
     try:
-        child = subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", "skltransfer._engine.hub._child"],
-            input=json.dumps({**address._asdict(), "folder": folder}),
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=max(until - time.monotonic(), 0),
+        answer = process.run_child(
+            "skltransfer._engine.hub._child",
+            {**address._asdict(), "folder": folder},
+            seconds=until - time.monotonic(),
+            environment={"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
         )
-    except subprocess.TimeoutExpired as err:
-        words = (err.stderr or b"").decode("utf8", "replace").splitlines()
-        raise DownloadError(f"{address} was not there in time. {' '.join(words[-1:])}".strip()) from None
-    try:
-        answer = dict(json.loads(child.stdout.splitlines()[-1]))
-    except (IndexError, ValueError, TypeError):
+    except process.ChildFailure as err:
+        if err.status is None:
+            last = err.words.splitlines()[-1:]
+            raise DownloadError(f"{address} was not there in time. {' '.join(last)}".strip()) from None
         raise DownloadError(
-            f"{address}: the process that fetches it ended with status {child.returncode}. {child.stderr[-300:]}"
+            f"{address}: the process that fetches it ended with status {err.status}. {err.words[-300:]}"
         ) from None
     if "error" in answer:
         status = answer["status"]

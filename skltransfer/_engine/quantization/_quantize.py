@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -15,12 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skltransfer._engine import catalog, graph, hub, runtime, synthetic
-from skltransfer._engine.modalities import array as arrays
-from skltransfer._engine.modalities import image as images
+from skltransfer._engine import catalog, golden, graph, hub, modalities, runtime
 from skltransfer._engine.quantization import _float16, _int8
 from skltransfer._engine.quantization._compare import compare, embed
-from skltransfer.cards import Card, ImageSpec, ModelFile
+from skltransfer.cards import Card, ModelFile
 from skltransfer.errors import ConversionError, DeviceError
 
 if TYPE_CHECKING:
@@ -36,10 +35,6 @@ CONVERTERS: dict[str, Callable[[onnx.ModelProto, Callable[[], Iterator[np.ndarra
 #: Number of the conversion; raise it when a converter gives other numbers for the same graph. Quantized models of an
 #: older version are converted again.
 VERSION = 2
-
-#: Sizes of the synthetic images, and numbers of drawings and texts, if no samples are given.
-SIZES = [(300 + 23 * i, 500 - 11 * i) for i in range(16)]
-DRAWINGS, TEXTS = 32, 48
 
 
 def quantized_card(card: Card, precision: str, device: runtime.Device) -> Card:
@@ -143,7 +138,7 @@ def _convert(card: Card, precision: str, samples: Sequence[Any] | None, *, repla
         quantized, figures = _first_that_agrees(card, candidates, MIN_COSINE[precision], given)
         count = len(given[1::2])
         figures["on"] = f"{count} synthetic samples" if samples is None else f"{count} samples that were given"
-        catalog.write_card(dataclasses.replace(quantized, measured=figures), folder / "card.json")
+        golden.write_card(dataclasses.replace(quantized, measured=figures), folder / "card.json")
         if replace or find_quantized(card, precision) is None:
             _move(folder, place)
     return catalog.load_card(place)
@@ -188,8 +183,17 @@ def _source(card: Card, precision: str) -> str:
 
     Another text is another source: every quantized model would be converted again.
     """
-    pixels = f", of pixels {hashlib.sha256(repr(card.input).encode()).hexdigest()[:8]}" * (card.modality == "image")
-    return f"{precision} (edition {VERSION}{pixels}) of the model with SHA-256 {hub.fingerprint(card)}"
+    assert card.input is not None
+    return f"{precision} (version {VERSION}{_calibration(card)}) of the model with SHA-256 {hub.fingerprint(card)}"
+
+
+def _calibration(card: Card) -> str:
+    """Return what identifies the input that scales are calibrated on; nothing where none are."""
+    assert card.input is not None
+    if modalities.of(card.input).to_tensor is None:
+        return ""
+    spec = json.dumps(card.input.canonical(), sort_keys=True)
+    return f", of input {hashlib.sha256(spec.encode()).hexdigest()[:8]}"
 
 
 def _load(card: Card) -> onnx.ModelProto:
@@ -198,25 +202,22 @@ def _load(card: Card) -> onnx.ModelProto:
 
 def _synthetic(card: Card) -> list[Any]:
     """Return synthetic samples of a card's modality."""
-    if card.modality == "array":
+    if (synthetic := modalities.of(card.modality).synthetic) is None:
         raise ConversionError(
-            f"{card.name!r} takes arrays, for which there are no synthetic samples; pass yours: skltransfer models "
-            "quantize MODEL PRECISION --samples FILE.npy"
+            f"{card.name!r} takes {card.modality} samples, for which there are no synthetic ones; pass yours: "
+            "skltransfer models quantize MODEL PRECISION --samples FILE.npy"
         )
-    return (
-        synthetic.texts(TEXTS) if card.modality == "text" else [*synthetic.images(SIZES), *synthetic.drawings(DRAWINGS)]
-    )
+    return synthetic("compare")
 
 
 def _inputs(card: Card, samples: Sequence[Any]) -> Iterator[np.ndarray]:
     """Yield inputs of the original's graph, sample by sample."""
-    if card.modality == "text":
-        raise ConversionError(f"{card.name!r} takes texts and has few MatMul nodes; int8 is not supported for it.")
+    if (to_tensor := modalities.of(card.modality).to_tensor) is None:
+        raise ConversionError(
+            f"{card.name!r} takes {card.modality} samples and has few MatMul nodes; int8 is not supported for it."
+        )
     for sample in samples:
-        if isinstance(card.input, ImageSpec):
-            yield images.to_tensor([sample], card.input)
-        else:
-            yield arrays.read(sample).data[np.newaxis]
+        yield to_tensor(sample, card.input)
 
 
 def _written(card: Card, model: onnx.ModelProto, folder: Path, source: str) -> Card:
@@ -225,10 +226,11 @@ def _written(card: Card, model: onnx.ModelProto, folder: Path, source: str) -> C
     with (folder / "model.onnx").open("wb") as file:
         file.writelines(graph.pieces(model))
     listed = {"model": ModelFile("model.onnx")}
-    if "tokenizer" in card.files:
+    for role in modalities.of(card.modality).needs:
         assert card.folder is not None
-        shutil.copy(card.folder / card.files["tokenizer"].path, folder / "tokenizer.json")
-        listed["tokenizer"] = ModelFile("tokenizer.json")
+        name = Path(card.files[role].path).name
+        shutil.copy(card.folder / card.files[role].path, folder / name)
+        listed[role] = ModelFile(name)
     there = {name for node in model.graph.node for name in node.output}  # a converter may drop tensors
     layers = {name: shape for name, shape in card.layers_table.items() if name in there}
     own: dict[str, Any] = {

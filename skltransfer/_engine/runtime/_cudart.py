@@ -6,13 +6,13 @@ Without a CUDA runtime, memory is not pinned and free memory is unknown.
 from __future__ import annotations
 
 import ctypes
-import functools
 import sys
 import weakref
 from typing import Any
 
 import numpy.typing as npt
 
+from skltransfer._engine import process
 from skltransfer._engine.runtime._device import Device
 from skltransfer._engine.runtime._providers import import_onnxruntime
 
@@ -20,7 +20,7 @@ from skltransfer._engine.runtime._providers import import_onnxruntime
 FOR_EVERY_DEVICE = 1
 
 
-@functools.cache
+@process.memo(None)
 def _library() -> Any:
     """Load the CUDA runtime that ONNX Runtime was built for, which is in memory where a GPU runs; None elsewhere."""
     major = (getattr(import_onnxruntime(), "cuda_version", "") or "").partition(".")[0]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import sys
 from typing import NamedTuple
+
+from skltransfer._engine import process
 
 #: ``CUDA_ERROR_NO_DEVICE`` of ``cuInit``: there is no GPU, or ``CUDA_VISIBLE_DEVICES`` hides them all.
 NO_DEVICE = 100
@@ -29,7 +30,7 @@ class Driver(NamedTuple):
     problem: str
 
 
-@functools.cache
+@process.memo(None)
 def query() -> Driver:
     """Return the state of the NVIDIA driver, asked once per process."""
     library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"

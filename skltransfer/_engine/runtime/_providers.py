@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib.metadata
 import io
 import os
-import threading
 from pathlib import Path
 from types import ModuleType
 
+from skltransfer._engine import process
 from skltransfer._engine.runtime._device import Device
 from skltransfer.errors import DeviceError
 
@@ -85,7 +84,7 @@ def user_options() -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in chosen}
 
 
-_preload = threading.Lock()
+_preload = process.lock()
 
 
 def preload_cuda(ort: ModuleType) -> None:
@@ -98,7 +97,7 @@ def preload_cuda(ort: ModuleType) -> None:
             ort.preload_dlls()
 
 
-@functools.cache
+@process.memo(None)
 def _cuda_packages() -> list[str]:
     """List the installed Python packages that bring CUDA libraries."""
     return sorted({name for d in importlib.metadata.distributions() if (name := d.name or "").startswith("nvidia-")})

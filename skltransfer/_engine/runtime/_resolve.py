@@ -6,11 +6,11 @@ and cannot be used. ONNX Runtime alone would log a line and run on the CPU.
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import warnings
 
+from skltransfer._engine import process
 from skltransfer._engine.runtime import _driver
 from skltransfer._engine.runtime._device import ALL, Device
 from skltransfer._engine.runtime._diagnosis import check_cudnn, diagnose
@@ -69,12 +69,12 @@ def _best() -> Device:
     return Device()
 
 
-@functools.cache
+@process.memo(None)
 def _warn_once(message: str) -> None:
     warnings.warn(message, DeviceWarning, stacklevel=2)
 
 
-@functools.cache
+@process.memo(None)
 def why_not(device: Device) -> str:
     """Return the reason why a device cannot run, after trying it; empty if it can.
 

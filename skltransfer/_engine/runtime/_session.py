@@ -55,8 +55,8 @@ class Session:
         The only batch size the graph takes; None if it takes any.
     rows_run : int
         Rows computed so far; those of the probe do not count.
-    width : int
-        Columns of a row; set by the probe.
+    row_shape : tuple of int
+        Shape of a row; set by the probe.
     best : int or None
         The batch size that `tune` found.
     """
@@ -82,7 +82,8 @@ class Session:
         graphs = any(options.get("enable_cuda_graph") == "1" for _, options in providers)  # TensorRT falls back to CUDA
         self._lazy = Bound(ort, self._session, device, graphs=graphs)
         self._bound = self._lazy if bound else None
-        self.rows_run = self.width = 0
+        self.rows_run = 0
+        self.row_shape: tuple[int, ...] = ()
         self.best: int | None = None
         self._tuning = threading.Lock()
         self._lock = threading.Lock()

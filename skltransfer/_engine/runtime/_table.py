@@ -10,22 +10,19 @@ child does not have. So a child starts with an empty table, and keeps a referenc
 
 from __future__ import annotations
 
-import os
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
 
+from skltransfer._engine import process
 from skltransfer._engine.runtime._device import Device
 from skltransfer._engine.runtime._session import Session
 
 #: Sessions kept open; the least recently used is dropped first.
 MAX_SESSIONS = 8
 
-_sessions: OrderedDict[tuple[str, str], Session] = OrderedDict()
-_opening: dict[tuple[str, str], threading.Lock] = {}
-_lock = threading.Lock()
-_inherited: list[Any] = []
+_sessions: process.Table[tuple[str, str], Session] = process.Table(MAX_SESSIONS, survives_fork=False)
+#: Held while a session is opened: threads that want the same wait, those that want another do not.
+_opening: process.Table[tuple[str, str], threading.Lock] = process.Table(survives_fork=False)
 
 
 def session(key: str, device: Device, open_session: Callable[[], Session]) -> Session:
@@ -41,42 +38,31 @@ def session(key: str, device: Device, open_session: Callable[[], Session]) -> Se
         Called only if needed, by one thread at a time.
     """
     name = (key, str(device))
-    with _lock:
-        if name in _sessions:
-            _sessions.move_to_end(name)
-            return _sessions[name]
+    if (found := _sessions.get_recent(name)) is not None:
+        return found
+    with _opening.lock:
         opening = _opening.setdefault(name, threading.Lock())
     with opening:
-        with _lock:
-            if name in _sessions:
-                return _sessions[name]
+        if (found := _sessions.get_recent(name)) is not None:
+            return found
         opened = open_session()
-        with _lock:
-            _sessions[name] = opened
-            _opening.pop(name, None)
-            while len(_sessions) > MAX_SESSIONS:
-                _sessions.popitem(last=False)
+        _sessions.keep(name, opened)
+        _opening.pop(name, None)
         return opened
 
 
 def clear() -> None:
     """Drop every session of this process; the memory of one is freed when its last run has ended."""
-    with _lock:
-        _sessions.clear()
+    _sessions.forget()
 
 
 def open_sessions() -> dict[tuple[str, str], Session]:
     """Return the open sessions by recipe key and device, the most recently used last."""
-    with _lock:
+    with _sessions.lock:
         return dict(_sessions)
 
 
-def _forget_after_fork() -> None:
-    """Start a forked child with empty tables; the old ones stay referenced for ever."""
-    global _sessions, _opening, _lock
-    _inherited.append((_sessions, _opening, _lock))
-    _sessions, _opening, _lock = OrderedDict(), {}, threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
+def rows_run(key: str, device: Device) -> int | None:
+    """Return the number of rows a session has run, or None if there is none open."""
+    found = _sessions.get((key, str(device)))
+    return None if found is None else found.rows_run

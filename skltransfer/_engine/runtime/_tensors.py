@@ -31,9 +31,9 @@ class Torch:
         """Concatenate tensors along the first axis."""
         return self._torch.cat(list(parts))
 
-    def room(self, count: int, width: int, device: Device) -> Any:
-        """Allocate rows on a device; of several devices on the first."""
-        return self._torch.empty((count, width), dtype=self._torch.float32, device=self._place(device))
+    def room(self, count: int, shape: Sequence[int], device: Device) -> Any:
+        """Allocate rows of a shape on a device; of several devices on the first."""
+        return self._torch.empty((count, *shape), dtype=self._torch.float32, device=self._place(device))
 
     def move(self, rows: Any, device: Device) -> Any:
         """Move a NumPy array to a device; of several devices to the first."""

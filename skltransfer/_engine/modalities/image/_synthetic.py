@@ -1,4 +1,4 @@
-"""Samples that are made up, the same on every machine: to compare two models with where nobody gave any."""
+"""Images that are made up, the same on every machine: to calibrate, compare and measure with."""
 
 from __future__ import annotations
 
@@ -10,16 +10,23 @@ import numpy as np
 
 from skltransfer.datasets import load_emoji
 
+#: Sizes (width, height) of pictures that two models are compared on.
+COMPARED = [(300 + 23 * i, 500 - 11 * i) for i in range(16)]
+#: Emoji that are added to them: flat colors and outlines, which the pictures have not.
+DRAWINGS = 32
+#: Sizes (width, height) that cameras and shops make of photographs: what is timed.
+MEASURED = [(640, 480), (480, 640), (1024, 768), (500, 500)] * 16
 
-def images(sizes: Sequence[tuple[int, int]], *, seed: int = 0) -> list[Any]:
-    """Make images with edges, gradients and noise.
+
+def pictures(sizes: Sequence[tuple[int, int]], *, seed: int = 0) -> list[Any]:
+    """Draw images with edges, gradients and noise.
 
     Parameters
     ----------
     sizes : sequence of (int, int)
         Width and height of each, in pixels.
     seed : int
-        Others make other noise.
+        Chooses the noise.
 
     Returns
     -------
@@ -27,18 +34,18 @@ def images(sizes: Sequence[tuple[int, int]], *, seed: int = 0) -> list[Any]:
     """
     from PIL import Image
 
-    made, random = [], np.random.default_rng(seed)
+    drawn, random = [], np.random.default_rng(seed)
     for width, height in sizes:
         y, x = np.mgrid[:height, :width]
         smooth = np.stack([255 * x / width, 255 * y / height, 127 + 120 * np.sin(x / 9 + y / 17)], axis=-1)
         edges = 60.0 * ((x // 21 + y // 13) % 2)[..., None]
         noise = random.normal(scale=12, size=(height, width, 3))
-        made.append(Image.fromarray(np.clip(smooth + edges - 30 + noise, 0, 255).astype(np.uint8)))
-    return made
+        drawn.append(Image.fromarray(np.clip(smooth + edges - 30 + noise, 0, 255).astype(np.uint8)))
+    return drawn
 
 
 def photographs(sizes: Sequence[tuple[int, int]]) -> list[bytes]:
-    """Make `images` into JPEG files, as large and as slow to decode as photographs.
+    """Encode `pictures` as JPEG files, as large and as slow to decode as photographs.
 
     Parameters
     ----------
@@ -50,7 +57,7 @@ def photographs(sizes: Sequence[tuple[int, int]]) -> list[bytes]:
     list of bytes
     """
     files = []
-    for image in images(sizes):
+    for image in pictures(sizes):
         file = io.BytesIO()
         image.save(file, "JPEG", quality=88)
         files.append(file.getvalue())
@@ -58,33 +65,17 @@ def photographs(sizes: Sequence[tuple[int, int]]) -> list[bytes]:
 
 
 def drawings(count: int) -> list[bytes]:
-    """Take every so many of the emoji: encoded images with flat colors and outlines, which `images` has not.
+    """Return evenly spaced emoji as encoded images.
 
     Parameters
     ----------
     count : int
         How many.
-
-    Returns
-    -------
-    list of bytes
     """
     emoji: Any = load_emoji()
     return list(emoji.images[:: len(emoji.images) // count][:count])
 
 
-def texts(count: int) -> list[str]:
-    """Make texts of a few to a few hundred words, out of the names and keywords of emoji.
-
-    Parameters
-    ----------
-    count : int
-        How many.
-
-    Returns
-    -------
-    list of str
-    """
-    emoji: Any = load_emoji()
-    lines = emoji.texts
-    return ["; ".join(lines[7 * i : 7 * i + 1 + i**2 % 23]) for i in range(count)]
+def synthetic(purpose: str) -> list[Any]:
+    """Return samples to ``"compare"`` two models on, or to ``"measure"`` one with."""
+    return photographs(MEASURED) if purpose == "measure" else [*pictures(COMPARED), *drawings(DRAWINGS)]

@@ -1,14 +1,9 @@
-"""Texts: strings to token ids, exactly as the card's tokenizer.json says.
-
-The room starts no thread and knows no graph. Special tokens in a user's text are text. What is cut off is counted.
-"""
+"""Tokens: strings to ids, exactly as the card's tokenizer.json says. What is cut off is counted."""
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from skltransfer._engine import process
+from skltransfer._engine.modalities._modality import is_missing
 from skltransfer.cards import TextSpec
 from skltransfer.errors import CardError, Unreadable, need
 
@@ -46,12 +43,12 @@ class Source(NamedTuple):
     path: str | None = None
 
     def digest(self) -> bytes:
-        """Fingerprint the content: 16 bytes."""
+        """Compute the fingerprint: 16 bytes."""
         return hashlib.blake2b(self.data.encode(), digest_size=16, person=b"text").digest()
 
 
 class Loss(NamedTuple):
-    """What was cut off.
+    """Count of what truncation cut off.
 
     Attributes
     ----------
@@ -91,7 +88,7 @@ def read(sample: Any) -> Source:
     if not isinstance(sample, str):
         what = (
             f"the sample is missing ({sample!r})"
-            if _is_missing(sample)
+            if is_missing(sample)
             else f"{type(sample).__name__} is no text; give a str"
         )
         raise Unreadable(what + (", such as sample.decode('utf8')" if isinstance(sample, bytes) else ""))
@@ -106,15 +103,8 @@ def read(sample: Any) -> Source:
     return Source(text)
 
 
-def _is_missing(sample: Any) -> bool:
-    """Recognize what pandas, polars and numpy put where there is no value."""
-    if isinstance(sample, float | np.floating):
-        return bool(np.isnan(sample))
-    return sample is None or type(sample).__name__ in ("NAType", "NaTType")
-
-
 def prepare(sources: Sequence[Source], spec: TextSpec, tokenizer: Tokenizer) -> tuple[list[list[Ids]], Loss]:
-    """Turn texts into token ids.
+    """Convert texts to token ids.
 
     Parameters
     ----------
@@ -143,13 +133,13 @@ def prepare(sources: Sequence[Source], spec: TextSpec, tokenizer: Tokenizer) -> 
 
 
 def _ids(encoding: Encoding, spec: TextSpec) -> Ids:
-    """Give the ids; where there are none at all, one of padding, for a graph has to attend to something."""
+    """Return the ids; where there are none at all, one of padding, for a graph has to attend to something."""
     ids = encoding.ids or [spec.pad]
     return np.array(ids + [spec.pad] * (spec.max_length - len(ids)) if spec.fill else ids, np.int32)
 
 
 def collate(pieces: Sequence[Ids], length: int = 1, room: Callable[..., Ids] = np.empty) -> Ids:
-    """Put pieces of different lengths into one array (n, longest), of `length` at least, filled up with `PADDING`.
+    """Pad pieces of different lengths with `PADDING` to one array (n, longest), of `length` at least.
 
     `room` makes the array, given its shape and type.
     """
@@ -161,7 +151,7 @@ def collate(pieces: Sequence[Ids], length: int = 1, room: Callable[..., Ids] = n
 
 
 def open_tokenizer(path: Path, spec: TextSpec) -> Tokenizer:
-    """Open a tokenizer.json; once per process and spec.
+    """Open a tokenizer.json; once per process, file state and spec.
 
     Raises
     ------
@@ -170,16 +160,17 @@ def open_tokenizer(path: Path, spec: TextSpec) -> Tokenizer:
     CardError
         If the file is no tokenizer, or `max_length` leaves no room for a token.
     """
-    status = path.stat()
+    state = process.file_state(path)
     with _opening:
-        return _open(path, (status.st_ino, status.st_size, status.st_ctime_ns), spec, os.getpid())
+        return _open(path, state, spec)
 
 
-_opening = threading.Lock()
+#: Held while a tokenizer is opened: many threads of one call want the same.
+_opening = process.lock()
 
 
-@functools.lru_cache(maxsize=16)
-def _open(path: Path, state: tuple[int, ...], spec: TextSpec, process: int) -> Tokenizer:
+@process.memo(16, survives_fork=False)
+def _open(path: Path, state: process.FileState, spec: TextSpec) -> Tokenizer:
     # Our workers are the threads; the library's own would come on top, and it warns about them after a fork.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     library = need("tokenizers", extra="text")
@@ -197,13 +188,3 @@ def _open(path: Path, state: tuple[int, ...], spec: TextSpec, process: int) -> T
     tokenizer.enable_truncation(spec.max_length, direction=spec.truncation)
     tokenizer.encode_special_tokens = True  # "[PAD]" in a text is five characters, not a token
     return tokenizer  # type: ignore[no-any-return]
-
-
-def _forget_after_fork() -> None:
-    """In a child: a new lock, for another thread of the parent may have held the old one."""
-    global _opening
-    _opening = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)

@@ -1,0 +1,64 @@
+"""The form of a row on disk, which explains itself and shows when it is damaged.
+
+::
+
+    SKR2 | checksum, 16 bytes | type, 1 | axes, 1 | bytes of the numbers, 8 | length of each axis, 4 | numbers
+
+Integers and numbers are little-endian; the checksum (BLAKE2b) is over the key and everything behind itself. To change
+the form, change `MAGIC`: records of another form are misses and are computed again. No pickle is ever read or written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import struct
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+MAGIC = b"SKR2"
+CHECKSUM = 16
+HEAD = struct.Struct("<BBQ")
+#: Types of numbers by their code.
+TYPES: dict[int, np.dtype[Any]] = {0: np.dtype("<f4"), 1: np.dtype("<f2")}
+CODES = {dtype: code for code, dtype in TYPES.items()}
+#: Axes a row may have.
+MOST_AXES = 8
+
+
+def encode(key: bytes, row: npt.NDArray[Any]) -> bytes:
+    """Write a record.
+
+    Parameters
+    ----------
+    key : bytes
+        Fingerprints of sample and recipe.
+    row : ndarray, float32 or float16
+        Of any shape.
+    """
+    dtype = row.dtype.newbyteorder("<")
+    numbers = np.ascontiguousarray(row, dtype=dtype).tobytes()
+    head = HEAD.pack(CODES[np.dtype(dtype)], row.ndim, len(numbers)) + struct.pack(f"<{row.ndim}I", *row.shape)
+    return MAGIC + _checksum(key, head, numbers) + head + numbers
+
+
+def decode(key: bytes, record: object) -> npt.NDArray[Any] | None:
+    """Read a record, or return None if anything about it is not as it was written."""
+    start = len(MAGIC) + CHECKSUM
+    if not isinstance(record, bytes) or not record.startswith(MAGIC) or len(record) < start + HEAD.size:
+        return None
+    code, axes, length = HEAD.unpack_from(record, start)
+    end = start + HEAD.size + 4 * axes
+    if code not in TYPES or axes > MOST_AXES or len(record) != end + length:
+        return None
+    shape = struct.unpack_from(f"<{axes}I", record, start + HEAD.size)
+    head, numbers = record[start:end], record[end:]
+    if math.prod(shape) * TYPES[code].itemsize != length or _checksum(key, head, numbers) != record[len(MAGIC) : start]:
+        return None
+    return np.frombuffer(numbers, dtype=TYPES[code]).reshape(shape)
+
+
+def _checksum(key: bytes, head: bytes, numbers: bytes) -> bytes:
+    return hashlib.blake2b(key + head + numbers, digest_size=CHECKSUM).digest()

@@ -1,0 +1,166 @@
+"""What a kind of sample can do: `Modality`, one row of the table, and `Preparer`, at work for one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from skltransfer.cards import GraphInfo, InputSpec
+
+Piece = npt.NDArray[Any]
+#: Makes an array to fill, of a shape and a type.
+Room = Callable[[tuple[int, ...], Any], npt.NDArray[Any]]
+
+
+class Preparer(Protocol):
+    """Prepares the samples of one call; its methods are called by many threads.
+
+    Attributes
+    ----------
+    bulk : bool
+        Whether many samples are prepared faster at once than one by one.
+    by_length : bool
+        Whether pieces have lengths, so that a batch is best made of similar ones.
+    """
+
+    bulk: ClassVar[bool]
+    by_length: ClassVar[bool]
+
+    def batch_size(self, form: str) -> int:
+        """Return the size of a batch in a form of the line: samples, or tokens where lengths differ."""
+
+    def glance(self, sample: Any) -> bytes | None:
+        """Return the digest of a sample that was read before and has not changed; None if it has to be read."""
+
+    def read(self, sample: Any) -> Any:
+        """Read a sample; the result has ``digest()`` and ``path``."""
+
+    def prepare(self, sources: Sequence[Any]) -> list[list[Piece]]:
+        """Turn each source into the pieces that are run; its row is the mean of their rows."""
+
+    def collate(self, pieces: Sequence[Piece], room: Room = np.empty, *, step: int = 1) -> npt.NDArray[Any]:
+        """Stack pieces into one array, made by `room`; where they have lengths, its own is a multiple of `step`."""
+
+    def probe(self, like: Piece | None) -> npt.NDArray[Any]:
+        """Return three collated samples to try a graph on."""
+
+    def first(self, samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the first of collated samples as it is without the others."""
+
+    def path(self, sample: Any) -> str | None:
+        """Return the path of a sample that is one."""
+
+    def notes(self) -> list[str]:
+        """Return what is worth a warning, once the call is over."""
+
+    def details(self) -> list[str]:
+        """Return what only someone who asks for details wants to know, once the call is over."""
+
+
+@dataclass(frozen=True)
+class Modality:
+    """One kind of sample: everything the package can do with it.
+
+    Parameters
+    ----------
+    name : str
+        As in `Card.modality`.
+    spec : type of InputSpec
+        How a sample becomes the graph's input.
+    guess : callable
+        Takes a `GraphInfo`; returns whether a graph without a card takes this kind.
+    complete : callable
+        Takes a card without or with ``input``, a `GraphInfo` and the fields the caller gave; returns the fields of the
+        input that can be known.
+    check : callable
+        Takes the spec and a `GraphInfo`; raises `CardError` if they contradict each other.
+    preprocess : callable
+        Takes a `graph.Editor`, the spec and a `GraphInfo`; puts the nodes before the graph that turn collated pieces
+        into its inputs.
+    preparer : callable
+        Takes the spec and the verified files of the card by role; returns a `Preparer`.
+    synthetic : callable or None
+        Takes a purpose, ``"compare"`` or ``"measure"``; returns samples for it, the same on every machine. None where
+        nobody can make them up.
+    to_tensor : callable or None
+        Takes a sample and the spec; returns the original graph's input (1, ...), to calibrate on. None: not supported.
+    faster : callable or None
+        Takes a spec; returns one that is faster to prepare and gives slightly different numbers, or None.
+    advice : tuple of str
+        What makes preparation faster.
+    mask : callable or None
+        Takes samples, the spec and the files; returns which tokens are no padding. None where there are no tokens.
+    presets : mapping of str to mapping
+        Fields of the spec by the name of a usual choice, for ``preset=``.
+    numeric : bool
+        Whether X is a numeric array, checked as scikit-learn checks numbers, and not a column of samples.
+    needs : tuple of str
+        Roles of files a card must list.
+    """
+
+    name: str
+    spec: type[InputSpec]
+    guess: Callable[[GraphInfo], bool]
+    complete: Callable[[Any, GraphInfo, Mapping[str, Any]], dict[str, Any]]
+    check: Callable[[Any, GraphInfo], None]
+    preprocess: Callable[[Any, Any, GraphInfo], None]
+    preparer: Callable[[Any, Mapping[str, Path]], Preparer]
+    synthetic: Callable[[str], list[Any]] | None = None
+    to_tensor: Callable[[Any, Any], npt.NDArray[Any]] | None = None
+    faster: Callable[[Any], InputSpec | None] | None = None
+    advice: tuple[str, ...] = ()
+    mask: Callable[[Sequence[Any], Any, Mapping[str, Path]], npt.NDArray[np.bool_]] | None = None
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    numeric: bool = False
+    needs: tuple[str, ...] = ()
+
+
+class Plain:
+    """A preparer of pieces of one shape, prepared one by one, with nothing to note; base for others."""
+
+    sizes: ClassVar[dict[str, int]] = {}
+    bulk: ClassVar = False
+    by_length: ClassVar = False
+
+    def __init__(self, spec: Any, files: Mapping[str, Path] | None = None) -> None:
+        self.spec = spec
+
+    def batch_size(self, form: str) -> int:
+        """Return the size of a batch in a form of the line."""
+        return self.sizes[form]
+
+    def glance(self, sample: Any) -> bytes | None:
+        """Return None: every sample is read."""
+        return None
+
+    def collate(self, pieces: Sequence[Piece], room: Room = np.empty, *, step: int = 1) -> npt.NDArray[Any]:
+        """Stack pieces of one shape."""
+        return np.stack(pieces, out=room((len(pieces), *pieces[0].shape), pieces[0].dtype))
+
+    def first(self, samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the first of collated samples."""
+        return samples[:1]
+
+    def path(self, sample: Any) -> str | None:
+        """Return None: samples are no paths."""
+        return None
+
+    def notes(self) -> list[str]:
+        """Return nothing."""
+        return []
+
+    def details(self) -> list[str]:
+        """Return nothing."""
+        return []
+
+
+def is_missing(sample: Any) -> bool:
+    """Return whether a sample is None, NaN, or the NA or NaT of pandas, the first of which refuses to be compared."""
+    if isinstance(sample, (float, np.floating)):
+        return bool(np.isnan(sample))
+    return sample is None or type(sample).__name__ in ("NAType", "NaTType")

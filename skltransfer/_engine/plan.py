@@ -1,0 +1,287 @@
+"""Plans: what is run of a backbone, where, and what comes out.
+
+A plan is made once per call, by `make`, out of a completed card and the user's choices; what cannot run is refused
+then, not when the first batch arrives. Everybody below the estimator holds the same object: the stream runs it, the
+cache is asked by its key, bench and golden rows open it.
+
+The shared search
+-----------------
+`GridSearchCV` over layers and poolings would run the graph once per candidate. A plan therefore knows a `wider` one:
+its rows hold every layer the card lists (if it lists up to `MOST_SHARED`), in each of the poolings that cost next to
+nothing (`graph.shared_pools`), side by side, and its `view` cuts the narrow row out of the wide one:
+
+    plan.wider.view.take(wide_row) == narrow_row
+
+The estimator runs the wider plan where it may be in a search, else the narrow one; either way a row that is cached in
+the other form is found. Not shared: other poolings, layers that the card does not list, another size, length,
+precision or model; maps and sequences (``pool="none"``), which would be many times as large; and unit rows of windows,
+because the mean of scaled windows is not the scaled mean of windows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skltransfer._engine import graph, hub, inspection, modalities, runtime
+from skltransfer.cards import Axes, Card, InputSpec, Recipe, Shape, spatial_axes
+from skltransfer.errors import CardError, LayerError
+
+if TYPE_CHECKING:
+    import onnx
+
+#: Layers beyond which a card's list is taken for a list of everything, not for a choice worth computing at once.
+MOST_SHARED = 24
+
+
+@dataclass(frozen=True)
+class View:
+    """The part of a wider row that is wanted.
+
+    Parameters
+    ----------
+    columns : tuple of slice
+        Columns of the wider row, to be put side by side.
+    normalize : bool
+        Whether to scale the result to unit L2 norm.
+    """
+
+    columns: tuple[slice, ...]
+    normalize: bool
+
+    def take(self, row: runtime.Rows) -> runtime.Rows:
+        """Cut the part out of a row."""
+        part = np.concatenate([row[columns] for columns in self.columns])
+        return scaled(part) if self.normalize else part
+
+
+def scaled(rows: runtime.Rows) -> runtime.Rows:
+    """Scale a row, or each of several, to unit L2 norm."""
+    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.asarray(rows / np.maximum(norms, np.finfo(np.float32).tiny), np.float32)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run, where, and what comes out.
+
+    Parameters
+    ----------
+    card : Card
+        Where the graph lies.
+    recipe : Recipe
+        Every choice that changes numbers.
+    device : runtime.Device
+        Where it runs.
+    shape : tuple of int or None
+        Of the row of one sample; None if only a run can tell.
+    wider : Plan, optional
+        A plan whose rows hold these, see the module.
+    view : View, optional
+        The part of the rows that is wanted; None: all of them.
+    """
+
+    card: Card
+    recipe: Recipe
+    device: runtime.Device
+    shape: tuple[int, ...] | None = None
+    wider: Plan | None = None
+    view: View | None = None
+
+    @property
+    def modality(self) -> modalities.Modality:
+        """The kind of its samples."""
+        return modalities.of(self.recipe.input)
+
+    @property
+    def ragged(self) -> bool:
+        """Whether the graph's rows are as long as their batch: sequences of texts, which are padded to `shape`."""
+        return self.recipe.pool == "none" and self.recipe.input.longest is not None and len(self.shape or ()) == 2
+
+    def take(self, row: runtime.Rows) -> runtime.Rows:
+        """Cut what is wanted out of a row."""
+        return row if self.view is None else self.view.take(row)
+
+    def fits(self, row: runtime.Rows) -> bool:
+        """Return whether a row, cut to what is wanted, has the shape it should have."""
+        if self.shape is None:
+            return True
+        if self.ragged:
+            return row.ndim == 2 and row.shape[0] <= self.shape[0] and row.shape[1] == self.shape[1]
+        return row.shape == self.shape
+
+    def on(self, device: runtime.Device) -> Plan:
+        """Return the same plan for another device of its kind."""
+        return dataclasses.replace(self, device=device)
+
+    def files(self) -> dict[str, Path]:
+        """Return the verified files of the card by role."""
+        hub.verified(self.card)
+        folder = self.card.folder or Path()
+        return {role: folder / file.path for role, file in self.card.files.items()}
+
+    def preparer(self) -> modalities.Preparer:
+        """Open what prepares the samples of one call."""
+        return self.modality.preparer(self.recipe.input, self.files())
+
+    def load(self) -> onnx.ModelProto:
+        """Load the backbone's own graph."""
+        return graph.load(hub.verified(self.card), self.card.manifest)
+
+    def build(self, *, free_batch: bool = True) -> onnx.ModelProto:
+        """Build the graph that turns prepared samples into rows.
+
+        Parameters
+        ----------
+        free_batch : bool
+            Whether a batch size frozen at export is made free.
+        """
+        return graph.build(self.load(), self.recipe, self.modality, free_batch=free_batch)
+
+
+def make(
+    card: Card,
+    device: runtime.Device,
+    *,
+    layer: str | Sequence[str] | None = None,
+    pool: str = "auto",
+    normalize: bool = False,
+    precision: str = "auto",
+    **changes: Any,
+) -> Plan:
+    """Make a plan of a completed card and the user's choices.
+
+    Parameters
+    ----------
+    card : Card
+        From `load_card`.
+    device : runtime.Device
+        Where it will run.
+    layer, pool, normalize, precision
+        As in `PretrainedEmbedder`.
+    **changes
+        Fields of the card's input to set for this plan, such as ``max_length``.
+
+    Raises
+    ------
+    LayerError
+        If there is no such layer, or it cannot be pooled so.
+    CardError
+        If the input has no such field.
+    IntegrityError, UnknownModelError
+        If the model's files are not there or not the pinned ones.
+    """
+    assert card.layer is not None
+    fingerprint = hub.fingerprint(card)
+    names = (card.layer,) if layer is None else (layer,) if isinstance(layer, str) else tuple(layer)
+    if not names:
+        raise LayerError("layer is an empty list; name at least one tensor, or pass None for the card's embedding.")
+    spec, shapes = changed(card, changes), shapes_of(card, names)
+    how = _settled(card, shapes, pool)
+    axes = check_pool(how, names, shapes, spec)
+    recipe = Recipe(fingerprint, spec, names, how, bool(normalize), str(precision), device.kind, axes)
+    plan = Plan(card, recipe, device, _row_shape(recipe, shapes))
+    return dataclasses.replace(plan, wider=_wider(plan))
+
+
+def changed(card: Card, changes: Mapping[str, Any]) -> InputSpec:
+    """Return the card's input with fields set; grids of NumPy hold its numbers, recipes hold Python's."""
+    assert card.input is not None
+    foreign = changes.keys() - {field.name for field in dataclasses.fields(card.input)}
+    if foreign:
+        raise CardError(f"{', '.join(sorted(foreign))} is not for {card.modality} samples, which {card.name!r} takes.")
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in changes.items()}
+    spec = dataclasses.replace(card.input, **plain)
+    if wrong := spec.mistakes():
+        raise CardError(f"The input of {card.name!r} cannot be used: {'; '.join(wrong)}.")
+    return spec
+
+
+def shapes_of(card: Card, layers: Sequence[str]) -> list[Shape]:
+    """Return the shapes of layers, from the card if it lists them, else from the graph."""
+    table = card.layers_table
+    if not all(name in table for name in layers):
+        table = inspection.inspect_model(card).layers
+        graph.check_layers(layers, table)
+    return [table[name] for name in layers]
+
+
+def _settled(card: Card, shapes: Sequence[Shape], pool: str) -> str:
+    """Return the pooling: "" where every layer is a row already, else the user's, else the card's, else the mean."""
+    if all(len(shape) < 2 for shape in shapes):
+        return ""
+    return pool if pool != "auto" else card.pool if card.pool != "auto" else "mean"
+
+
+def check_pool(pool: str, layers: Sequence[str], shapes: Sequence[Shape], spec: InputSpec) -> tuple[Axes, ...]:
+    """Refuse poolings that layers cannot have, and settle which axes are pooled.
+
+    Parameters
+    ----------
+    pool : str
+        Settled, as in `Recipe`.
+    layers, shapes : sequences
+        Names, and shapes after the batch axis.
+    spec : InputSpec
+        Of the samples.
+
+    Returns
+    -------
+    tuple of tuple of int
+        For each layer the axes that are reduced, the batch axis being 0.
+
+    Raises
+    ------
+    LayerError
+        With the layer and its shape.
+    """
+    for name, shape in zip(layers, shapes, strict=True):
+        graph.check_pool(pool, name, shape, padded=spec.longest is not None)
+    if pool == "none":
+        if spec.averaged:
+            raise LayerError("pool='none' keeps every token, and long_text='windows' averages parts; choose one.")
+        graph.check_same_places(layers, shapes, [spatial_axes(len(s) + 1, spec.layout) for s in shapes])
+    return tuple(spatial_axes(len(shape) + 1, spec.layout) if len(shape) > 1 else () for shape in shapes)
+
+
+def _row_shape(recipe: Recipe, shapes: Sequence[Shape]) -> tuple[int, ...] | None:
+    """Compute the shape of a row; None if the graph does not say."""
+    parts = [graph.row_shape(shape, recipe.pool, axes) for shape, axes in zip(shapes, recipe.axes, strict=True)]
+    longest = recipe.input.longest
+    if recipe.pool == "none" and longest is not None:
+        parts = [(longest, *part[1:]) if len(part) == 2 else part for part in parts]
+    return graph.joined_shape(parts)
+
+
+def _wider(plan: Plan) -> Plan | None:
+    """Widen a plan to what other candidates of a search may want of the same run, see the module."""
+    card, recipe = plan.card, plan.recipe
+    listed = card.layers_table if len(card.layers_table) <= MOST_SHARED else {}
+    layers = tuple(listed) if set(recipe.layers) <= listed.keys() else tuple(dict.fromkeys(recipe.layers))
+    shapes = shapes_of(card, layers)
+    axes = tuple(spatial_axes(len(shape) + 1, recipe.input.layout) if len(shape) > 1 else () for shape in shapes)
+    parts = _parts(layers, shapes, axes)
+    wanted = [parts.get((name, recipe.pool)) or parts.get((name, "")) for name in recipe.layers]
+    if None in wanted or len(parts) == 1 or (recipe.normalize and recipe.input.averaged):
+        return None
+    wide = dataclasses.replace(recipe, layers=layers, pool="shared", normalize=False, axes=axes)
+    columns = tuple(part for part in wanted if part is not None)
+    return Plan(card, wide, plan.device, plan.shape, view=View(columns, recipe.normalize))
+
+
+def _parts(layers: Sequence[str], shapes: Sequence[Shape], axes: Sequence[Axes]) -> dict[tuple[str, str], slice]:
+    """Map each layer and pooling to its columns in a shared row; empty if the graph does not say how many."""
+    parts, start = {}, 0
+    for name, shape, reduced in zip(layers, shapes, axes, strict=True):
+        for pool in graph.shared_pools(shape):
+            (width,) = graph.row_shape(shape, pool, reduced)
+            if width is None:
+                return {}
+            parts[name, pool] = slice(start, start + width)
+            start += width
+    return parts

@@ -1,0 +1,88 @@
+"""Who computes which row, and for whom: duplicates, known rows, claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+from typing import Any
+
+from skltransfer._engine.cache import Cache
+from skltransfer._engine.plan import Plan
+from skltransfer._engine.stream._work import Item
+
+
+class Ledger:
+    """The rows of one call.
+
+    Without a cache samples have no keys: each is its own.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is run.
+    cache : Cache or None
+        Where rows are kept, and who computes which is known.
+    """
+
+    def __init__(self, plan: Plan, cache: Cache | None) -> None:
+        self._plan, self._cache = plan, cache
+        #: Key to the indices that wait for its row: what comes twice is run once.
+        self._awaited: dict[bytes, list[int]] = {}
+        #: Keys that are ours to compute.
+        self._claimed: set[bytes] = set()
+
+    def known(self, items: list[Item]) -> dict[bytes, Any]:
+        """Return rows the cache has, by themselves or as parts of wider ones; those that do not fit are left out."""
+        if self._cache is None or not items:
+            return {}
+        plan, wider = self._plan, self._plan.wider
+        rows = {key: plan.take(row) for key, row in self._cache.get([item.key for item in items]).items()}
+        if wider is not None and len(rows) < len(items):
+            own, other = plan.recipe.key.encode(), wider.recipe.key.encode()
+            asked = {item.key.removesuffix(own) + other: item.key for item in items if item.key not in rows}
+            rows |= {asked[key]: wider.take(row) for key, row in self._cache.get([*asked]).items()}
+        return {key: row for key, row in rows.items() if plan.fits(row)}
+
+    def enter(self, items: list[Item]) -> tuple[list[Item], list[tuple[int, Any]]]:
+        """Enter items that were fingerprinted; return those to compute, and rows that are known with their indices."""
+        known, fresh, placed = self.known(items), [], []
+        for item in items:
+            if item.key in known:
+                placed.append((item.index, known[item.key]))
+            elif item.key in self._awaited:
+                self._awaited[item.key].append(item.index)
+            else:
+                self._awaited[item.key] = [item.index]
+                fresh.append(item)
+        return fresh, placed
+
+    def claim(self, items: list[Item]) -> tuple[list[Item], list[Item]]:
+        """Return the items that are ours to compute, and those that others compute."""
+        if self._cache is None:
+            return items, []
+        free = self._cache.claim([item.key for item in items])
+        self._claimed |= free
+        return [item for item in items if item.key in free], [item for item in items if item.key not in free]
+
+    def settle(self, items: list[Item]) -> tuple[list[Item], list[tuple[int, Any]]]:
+        """Look entered items up once more: others may have computed them since. Return as `enter` does."""
+        known = self.known(items)
+        self.release(known.keys() & self._claimed)
+        placed = [(index, known[item.key]) for item in items if item.key in known for index in self.indices(item)]
+        return [item for item in items if item.key not in known], placed
+
+    def keep(self, items: list[Item], rows: Iterable[Any]) -> None:
+        """Put computed rows into the cache."""
+        if self._cache is not None:
+            self._cache.put({item.key: row for item, row in zip(items, rows, strict=True)})
+            self._claimed.difference_update(item.key for item in items)
+
+    def indices(self, item: Item) -> list[int]:
+        """Return the indices that wait for an item's row, once."""
+        return self._awaited.pop(item.key, [item.index])
+
+    def release(self, keys: Set[bytes] | None = None) -> None:
+        """End claims whose rows will not come, by default all of ours."""
+        ended = self._claimed if keys is None else keys & self._claimed
+        if self._cache is not None and ended:
+            self._cache.release(set(ended))
+            self._claimed = self._claimed - ended

@@ -1,0 +1,83 @@
+"""The probe: a freshly opened session is tried on three samples before its rows are used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from skltransfer._engine import runtime
+from skltransfer._engine.plan import Plan
+from skltransfer.errors import DeviceError, ProbeError
+
+
+def probe(
+    session: runtime.Session, plan: Plan, samples: npt.NDArray[Any], first: npt.NDArray[Any], tolerance: float
+) -> str:
+    """Try a session on three samples, and note the shape of a row.
+
+    Parameters
+    ----------
+    session : runtime.Session
+        Freshly opened.
+    plan : Plan
+        What it runs.
+    samples : ndarray of shape (3, ...)
+        Different from each other.
+    first : ndarray of shape (1, ...)
+        The first of them, without the padding its batch mates bring.
+    tolerance : float
+        Relative to the largest number.
+
+    Returns
+    -------
+    str
+        How a row depends on its batch mates; empty if it does not.
+
+    Raises
+    ------
+    ProbeError
+        If the rows have the wrong shape, are not finite, are all the same, or differ from run to run.
+    """
+    order = [2, 0, 1]
+    try:
+        rows, again, alone = session.run(samples), session.run(samples[order]), session.run(first)
+    except DeviceError:
+        raise
+    except Exception as err:
+        raise ProbeError(f"The graph fails on three probe samples of shape {samples.shape}: {err}") from err
+    finally:
+        session.rows_run = 0
+    mine = rows[:1, : alone.shape[1]] if plan.ragged else rows[:1]  # what lies behind a shorter text is not returned
+    _check_shapes(plan, len(samples), rows, mine, alone)
+    _check_numbers(rows)
+    session.row_shape = plan.shape if plan.ragged and plan.shape else tuple(rows.shape[1:])
+    close = tolerance * max(float(np.abs(rows).max()), 1e-6)
+    if np.abs(again - rows[order]).max() > close:
+        if np.abs(session.run(samples) - rows).max() > close:
+            raise ProbeError("The same samples give other rows at every run; was the graph exported in training mode?")
+        return "rows depend on the order of the batch"
+    if np.abs(alone - mine).max() > close:
+        return "a row alone differs from the same row in a batch"
+    return ""
+
+
+def _check_shapes(
+    plan: Plan, count: int, rows: npt.NDArray[Any], mine: npt.NDArray[Any], alone: npt.NDArray[Any]
+) -> None:
+    rank = len(plan.shape) if plan.shape is not None else rows.ndim - 1 if plan.recipe.pool == "none" else 1
+    if rows.ndim != rank + 1 or len(rows) != count:
+        what = "rows" if rank == 1 else f"arrays of {rank} axes"
+        raise ProbeError(f"Three samples gave an array of shape {rows.shape} instead of three {what}.")
+    if alone.shape != mine.shape:
+        raise ProbeError(
+            f"The number of columns depends on the batch: {alone.shape[1]} for a sample alone, {rows.shape[1]} in one."
+        )
+
+
+def _check_numbers(rows: npt.NDArray[Any]) -> None:
+    if not np.isfinite(rows).all():
+        raise ProbeError(f"{(~np.isfinite(rows)).sum()} of {rows.size} numbers are not finite; is the model damaged?")
+    if (rows == rows[0]).all():
+        raise ProbeError("Three different samples gave the same row; is this layer dead, or the model damaged?")

@@ -1,0 +1,192 @@
+"""Work on items: read, fingerprint, prepare, run. Called by many threads; owns none and keeps no order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from skltransfer._engine import runtime
+from skltransfer._engine.modalities import Piece
+from skltransfer._engine.plan import Plan, scaled
+from skltransfer._engine.stream._open import open_backbone
+from skltransfer.errors import ModelError, SklTransferError, Unreadable
+
+
+@dataclass
+class Item:
+    """A sample on its way; what is no longer needed is let go."""
+
+    index: int
+    sample: Any
+    source: Any = None
+    #: Digest of the content and key of the recipe; empty where nothing is cached.
+    key: bytes = b""
+    pieces: list[Piece] = field(default_factory=list)
+
+
+class Batch(NamedTuple):
+    """Result of one piece of work: items that succeeded, those that failed and why, the rows if they were run."""
+
+    items: list[Item]
+    failed: list[tuple[Item, str]]
+    rows: Any = None
+
+
+def each(work: Callable[[Item], None], items: list[Item]) -> Batch:
+    """Do the work on every item; set those aside on which it fails, with the reason.
+
+    The reason is kept as a string: an exception would keep the frames alive, and with them pixels and files.
+    """
+    batch = Batch([], [])
+    for item in items:
+        try:
+            work(item)
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except Unreadable as err:
+            batch.failed.append((item, str(err)))
+        except BaseException as err:  # noqa: BLE001 - a panic of a Rust library is no Exception
+            batch.failed.append((item, f"{type(err).__name__}: {err}"))
+        else:
+            batch.items.append(item)
+    return batch
+
+
+class Work:
+    """What one call does to its items.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is run.
+    form : str
+        Form of the line, as in the preparers' tables of batch sizes.
+    batch_size : int or None
+        Samples per run, if the user gave it.
+    output : runtime.Torch or None
+        Keeps rows on the device.
+    step : int
+        Lengths of padded batches are multiples of it.
+    """
+
+    def __init__(
+        self, plan: Plan, form: str, batch_size: int | None, output: runtime.Torch | None, step: int = 1
+    ) -> None:
+        self.plan, self.output, self.step = plan, output, step
+        self.preparer = plan.preparer()
+        self.counted = batch_size is not None
+        self.batch_size = batch_size or self.preparer.batch_size(form)
+        self._suffix = plan.recipe.key.encode()
+
+    @cached_property
+    def cancel(self) -> runtime.Cancel:
+        """Switch that ends the runs of this call."""
+        return runtime.cancel_switch()
+
+    def session(self, like: npt.NDArray[Any] | None, device: runtime.Device | None = None) -> runtime.Session:
+        """Return the open session of a device, by default the first; the first call opens it."""
+        return open_backbone(self.plan if device is None else self.plan.on(device), like)
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Before the run
+
+    def fingerprint(self, items: list[Item]) -> Batch:
+        """Read items, unless they are known by their file's state, and set their keys."""
+        return each(self._fingerprint, items)
+
+    def _fingerprint(self, item: Item) -> None:
+        digest = self.preparer.glance(item.sample)
+        if digest is None:
+            item.source = self.preparer.read(item.sample)
+            digest = item.source.digest()
+            item.sample = item.source.path
+        item.key = digest + self._suffix
+
+    def prepare(self, items: list[Item]) -> Batch:
+        """Read and prepare items."""
+        if not self.preparer.bulk:
+            return each(self._prepare, items)
+        read = each(self._read, items)
+        try:
+            for item, pieces in zip(read.items, self.preparer.prepare([i.source for i in read.items]), strict=True):
+                item.pieces, item.source = pieces, None
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException:  # noqa: BLE001 - one by one it shows whose fault it is
+            one_by_one = each(self._prepare, read.items)
+            return Batch(one_by_one.items, read.failed + one_by_one.failed)
+        return read
+
+    def _read(self, item: Item) -> None:
+        """Read an item that is not yet; if it was only glanced at, check that it is still what its key says."""
+        if item.source is not None:
+            return
+        item.source = self.preparer.read(item.sample)
+        if item.key and not item.key.startswith(item.source.digest()):
+            raise Unreadable("changed while it was being embedded; run again")
+
+    def _prepare(self, item: Item) -> None:
+        self._read(item)
+        (item.pieces,) = self.preparer.prepare([item.source])
+        item.source = None
+
+    def ready(self, items: list[Item]) -> Batch:
+        """Prepare items, unless they were prepared to be sorted."""
+        return Batch(items, []) if self.preparer.by_length else self.prepare(items)
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # The run
+
+    def run(self, batch: Batch, device: runtime.Device | None = None) -> Batch:
+        """Run prepared items.
+
+        Raises
+        ------
+        ModelError
+            If the graph fails on them.
+        """
+        pieces = [piece for item in batch.items for piece in item.pieces]
+        if not pieces:
+            return batch
+        try:
+            rows = self._rows(pieces, device)
+        except SklTransferError:
+            raise
+        except Exception as err:
+            first, last = min(item.index for item in batch.items), max(item.index for item in batch.items)
+            raise ModelError(
+                f"The graph fails on samples {first} to {last}, prepared to shape {pieces[0].shape}: {err}"
+            ) from err
+        if len(rows) != len(pieces):
+            raise ModelError(f"The graph returned {len(rows)} rows for {len(pieces)} samples.")
+        counts = [len(item.pieces) for item in batch.items]
+        for item in batch.items:
+            item.pieces = []
+        return batch._replace(rows=rows if len(rows) == len(counts) else self._means(rows, counts))
+
+    def _rows(self, pieces: list[Piece], device: runtime.Device | None) -> Any:
+        """Run pieces: at once, but for windows of a text that are more than a batch, and graphs that mix a batch."""
+        session, size = self.session(pieces[0], device), len(pieces)
+        if self.preparer.by_length:
+            most = self.batch_size if self.counted else self.batch_size // max(map(len, pieces))
+            size = 1 if session.batch_size else max(1, most)
+        parts = [pieces[i : i + size] for i in range(0, len(pieces), size)]
+        step = 1 if session.batch_size else self.step  # a graph that mixes padding in gets none
+        batches = [partial(self.preparer.collate, part, step=step) for part in parts]
+        rows = [session.run_batch(batch, self.cancel, self.output) for batch in batches]
+        if self.plan.ragged:
+            return [row[: len(piece)] for row, piece in zip((r for part in rows for r in part), pieces, strict=True)]
+        if len(rows) == 1:
+            return rows[0]
+        return np.concatenate(rows) if self.output is None else self.output.join(rows)
+
+    def _means(self, rows: runtime.Rows, counts: list[int]) -> runtime.Rows:
+        """Average the rows of each item's pieces."""
+        starts = np.cumsum([0, *counts[:-1]])
+        means = (np.add.reduceat(rows, starts, axis=0) / np.array(counts, np.float32)[:, None]).astype(np.float32)
+        return scaled(means) if self.plan.recipe.normalize else means

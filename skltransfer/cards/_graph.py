@@ -1,0 +1,67 @@
+"""What can be read off a graph without running it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from skltransfer.errors import CardError
+
+#: Lengths of axes, None for an unknown one.
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class GraphInfo:
+    """What can be read off a graph without running it.
+
+    Parameters
+    ----------
+    input : str
+        Name of its input; of several, the first that holds samples.
+    dtype : str
+        NumPy's name of the input's type.
+    shape : tuple of int or None
+        Shape of the input, the batch axis first.
+    output : str
+        Its first output.
+    layers : dict of str to tuple
+        Every floating-point tensor with a batch axis, with its shape after that axis.
+    others : dict of str to str
+        Names and types of further inputs, such as the attention mask of texts.
+    features : str or None
+        The input of the last operator with weights, a classifier's if the graph ends in one; None if not a layer.
+    """
+
+    input: str
+    dtype: str
+    shape: Shape
+    output: str
+    layers: dict[str, Shape]
+    others: dict[str, str] = field(default_factory=dict)
+    features: str | None = None
+
+    @property
+    def frozen_batch(self) -> int | None:
+        """Batch size the graph was exported with, None if any will do."""
+        return self.shape[0]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> GraphInfo:
+        """Rebuild from ``dataclasses.asdict`` that went through JSON."""
+        layers = {name: tuple(shape) for name, shape in data["layers"].items()}
+        return cls(**{**data, "shape": tuple(data["shape"]), "layers": layers})
+
+    def check_single_input(self) -> None:
+        """Refuse a graph with several inputs.
+
+        Raises
+        ------
+        CardError
+            With their names.
+        """
+        if self.others:
+            raise CardError(
+                f"The graph takes several inputs ({self.input}, {', '.join(self.others)}); one is expected."
+            )
