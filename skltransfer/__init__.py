@@ -5,10 +5,13 @@ framework is needed. Importing the package is light: ONNX Runtime, onnx and Pill
 
 References
 ----------
-ONNX Runtime is run with its telemetry off, see ``ORT_DISABLE_TELEMETRY`` in the README.
+ONNX Runtime is run with its telemetry off, see ``ORT_DISABLE_TELEMETRY`` in the guide.
 """
 
 from skltransfer._engine.catalog import list_models, load_card
+from skltransfer._engine.process import reset
+from skltransfer._engine.quantization import quantize
+from skltransfer._engine.stream import rows_run
 from skltransfer._version import __version__
 from skltransfer.cards import Card
 from skltransfer.embedder import PretrainedEmbedder
@@ -22,4 +25,7 @@ __all__ = [
     "list_models",
     "load_card",
     "near_duplicate_groups",
+    "quantize",
+    "reset",
+    "rows_run",
 ]

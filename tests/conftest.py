@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from skltransfer._engine import cache, catalog, inspection, registry, runtime
+from skltransfer._engine import process
 from tests.paths import ROOT
 
 # The same examples in every run, however slow the machine: a search for new ones is a person's to start.
@@ -31,15 +31,7 @@ def pytest_collection_modifyitems(config, items):
 def clean_process():
     """Let go of what a test left in the tables of the process."""
     yield
-    runtime.clear()
-    cache.memory.clear()
-    catalog._find_in_state.cache_clear()
-    registry.find.cache_clear()
-    inspection._inspect.cache_clear()
-    while cache._open._disks:
-        _, disk = cache._open._disks.popitem()
-        if disk._db is not None:
-            disk._db.close()
+    process.reset()
 
 
 @pytest.fixture(autouse=True)

@@ -6,3 +6,4 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 #: The package, as the checkout has it.
 PACKAGE = ROOT / "skltransfer"
+FIXTURES = ROOT / "tests" / "fixtures"

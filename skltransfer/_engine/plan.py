@@ -127,7 +127,8 @@ class Plan:
 
     def preparer(self) -> modalities.Preparer:
         """Open what prepares the samples of one call."""
-        return self.modality.preparer(self.recipe.input, self.files())
+        modality = self.modality
+        return modality.preparer(self.recipe.input, self.files() if modality.needs else {})
 
     def load(self) -> onnx.ModelProto:
         """Load the backbone's own graph."""

@@ -15,9 +15,6 @@ from skltransfer._engine.samples import Samples
 from skltransfer.cards import Card
 from skltransfer.errors import CardError
 
-#: Sizes of the synthetic photographs in pixels, as cameras and web shops use them.
-SIZES = [(640, 480), (480, 640), (1024, 768), (500, 500)] * 16
-TEXTS = 256
 #: Samples prepared at a time, as a thread of the stream does.
 PART = 8
 #: Passes; the fastest counts, because others are slowed by the rest of the machine.

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from skltransfer._engine.cache import DiskCache, _disk
+from skltransfer._engine.cache import DiskCache, _disk, _record
 from skltransfer.errors import CacheWarning
 from tests.cache.support import ROW, assert_equal, key, rows
 
@@ -52,7 +52,7 @@ def test_folder_is_made_for_its_owner_only(tmp_path, open_disk):
 @pytest.mark.parametrize("place", range(0, 60, 7))
 def test_damaged_record_on_disk_is_a_miss_and_is_mended(disk, place):
     disk.put(rows(1))
-    record = bytearray(_disk.encode(key(1), ROW + 1))
+    record = bytearray(_record.encode(key(1), ROW + 1))
     record[place % len(record)] ^= 1
     disk._db.execute("UPDATE rows SET record = ?", [bytes(record)])
     assert disk.get([key(1)]) == {}

@@ -18,7 +18,7 @@ import pytest
 
 from skltransfer import PretrainedEmbedder
 from skltransfer._engine import cache, runtime
-from skltransfer._engine.cache import DiskCache, _disk
+from skltransfer._engine.cache import DiskCache, _record
 from skltransfer.errors import CacheWarning
 from skltransfer.testing import image_rows, noise_images
 from tests.graphs import save_images
@@ -80,11 +80,11 @@ def in_child(work, *arguments) -> int:
 
 
 def test_every_bit_of_a_record_counts():
-    record = _disk.encode(key(1), row(1))
+    record = _record.encode(key(1), row(1))
     for bit in range(8 * len(record)):
         damaged = bytearray(record)
         damaged[bit // 8] ^= 1 << bit % 8
-        assert _disk.decode(key(1), bytes(damaged)) is None
+        assert _record.decode(key(1), bytes(damaged)) is None
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from skltransfer._engine import cache
-from skltransfer._engine.cache import MemoryCache, _disk
+from skltransfer._engine.cache import MemoryCache, _record
 from tests.cache.support import ROW, assert_equal, key, rows
 
 #: What a row of five numbers costs in memory.
@@ -69,34 +69,43 @@ def test_memory_is_used_by_many_threads_at_once():
 
 
 def test_record_survives_the_way_there_and_back():
-    np.testing.assert_array_equal(_disk.decode(key(1), _disk.encode(key(1), ROW)), ROW)
+    np.testing.assert_array_equal(_record.decode(key(1), _record.encode(key(1), ROW)), ROW)
 
 
 @pytest.mark.parametrize("row", [ROW.astype(">f4"), np.repeat(ROW, 2)[::2], ROW[:0], ROW * np.nan])
 def test_record_holds_little_endian_numbers_whatever_the_row_was(row):
-    np.testing.assert_array_equal(_disk.decode(key(1), _disk.encode(key(1), row)), row)
+    np.testing.assert_array_equal(_record.decode(key(1), _record.encode(key(1), row)), row)
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (2, 3), (4, 3, 3), (0, 5)])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_record_keeps_shape_and_type(shape, dtype):
+    row = np.arange(np.prod(shape, dtype=int), dtype=dtype).reshape(shape)
+    got = _record.decode(key(1), _record.encode(key(1), row))
+    assert (got.shape, got.dtype) == (shape, dtype)
+    np.testing.assert_array_equal(got, row)
 
 
 @pytest.mark.parametrize("bit", range(8))
 def test_flipped_bit_anywhere_in_a_record_is_a_miss(bit):
-    record = _disk.encode(key(1), ROW)
+    record = _record.encode(key(1), ROW)
     wrong = []
     for place in range(len(record)):
         damaged = bytearray(record)
         damaged[place] ^= 1 << bit
-        wrong += [place] if _disk.decode(key(1), bytes(damaged)) is not None else []
+        wrong += [place] if _record.decode(key(1), bytes(damaged)) is not None else []
     assert wrong == []
 
 
-@pytest.mark.parametrize("length", [0, 3, 4, 19, 20, 21, 36, 39])
+@pytest.mark.parametrize("length", [0, 3, 4, 19, 20, 21, 29, 30, 33, 34, 40, 49])
 def test_cut_record_is_a_miss(length):
-    assert _disk.decode(key(1), _disk.encode(key(1), ROW)[:length]) is None
+    assert _record.decode(key(1), _record.encode(key(1), ROW)[:length]) is None
 
 
-@pytest.mark.parametrize("record", [None, "text", 7, b"", b"SKR0" + b"\0" * 36])
+@pytest.mark.parametrize("record", [None, "text", 7, b"", b"SKR1" + b"\0" * 36, b"SKR2" + b"\0" * 36])
 def test_record_of_another_kind_or_format_is_a_miss(record):
-    assert _disk.decode(key(1), record) is None
+    assert _record.decode(key(1), record) is None
 
 
 def test_record_of_another_key_is_a_miss():
-    assert _disk.decode(key(2), _disk.encode(key(1), ROW)) is None
+    assert _record.decode(key(2), _record.encode(key(1), ROW)) is None

@@ -5,8 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from skltransfer._engine import cache
-from skltransfer._engine.cache import _open
+from skltransfer._engine import cache, process
 from tests.cache.support import key, rows
 
 
@@ -27,8 +26,8 @@ def test_true_is_the_folder_of_the_user(tmp_path, monkeypatch, where):
 
 def test_folder_of_the_user_without_an_environment(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(_open.sys, "platform", "linux")
-    assert cache.user_folder() == _open.Path.home() / ".cache" / "skltransfer"
+    monkeypatch.setattr(process.sys, "platform", "linux")
+    assert process.user_folder() == process.Path.home() / ".cache" / "skltransfer"
 
 
 def test_folder_is_opened_once_by_whatever_name(tmp_path, monkeypatch):

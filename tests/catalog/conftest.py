@@ -8,10 +8,10 @@ from skltransfer._engine import inspection
 @pytest.fixture
 def no_child(monkeypatch):
     """Fail if a child process is started."""
-    monkeypatch.setattr(inspection, "_facts_from_child", lambda *_: pytest.fail("a child was started"))
+    monkeypatch.setattr(inspection, "_read_in_child", lambda *_: pytest.fail("a child was started"))
 
 
 @pytest.fixture
 def in_process(monkeypatch):
     """Read unpinned graphs here: a child takes seconds, and is not what the test is about."""
-    monkeypatch.setattr(inspection, "_facts_from_child", inspection._facts)
+    monkeypatch.setattr(inspection, "_read_in_child", inspection._read)

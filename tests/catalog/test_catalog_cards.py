@@ -3,7 +3,6 @@
 import pytest
 
 from skltransfer import list_models, load_card, testing
-from skltransfer._engine import catalog
 from skltransfer.cards import ArraySpec, ImageSpec
 from skltransfer.errors import (
     CardError,
@@ -27,11 +26,11 @@ def test_message_names_only_what_is_still_missing(tmp_path, in_process):
         load_card(path, range=1.0)
 
 
-@pytest.mark.parametrize("preset", sorted(catalog.PRESETS))
+@pytest.mark.parametrize("preset", sorted(image.PRESETS))
 def test_preset_sets_range_mean_and_std(tmp_path, in_process, preset):
     card = load_card(testing.save_backbone(testing.image_backbone(), tmp_path, pin=False), preset=preset)
     values = {key: getattr(card.input, key) for key in ("range", "mean", "std")}
-    assert values == catalog.PRESETS[preset]
+    assert values == image.PRESETS[preset]
 
 
 def test_what_is_given_beside_a_preset_wins(tmp_path, in_process):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from skltransfer import load_card, testing
-from skltransfer._engine import graph, inspection
+from skltransfer._engine import graph, inspection, process
+from skltransfer.cards import GraphInfo
 from skltransfer.errors import (
     UnsafeModelError,
 )
@@ -18,7 +19,7 @@ from tests import graphs, hostile_graphs
 def test_unpinned_graph_is_opened_by_a_child_once_and_says_the_same(tmp_path, monkeypatch):
     path = testing.save_backbone(testing.image_backbone(), tmp_path, pin=False)
     card = load_card(path, preset="raw", resize="squash")
-    monkeypatch.setattr(inspection.subprocess, "run", lambda *_, **__: pytest.fail("a second child"))
+    monkeypatch.setattr(process.subprocess, "run", lambda *_, **__: pytest.fail("a second child"))
     assert load_card(path, preset="raw", resize="squash") == card
     assert card == dataclasses.replace(testing.pinned_card(path), files=card.files)
     assert not card.pinned
@@ -28,7 +29,7 @@ def test_child_reads_the_weights_the_card_lists_and_ignores_the_warnings_of_the_
     monkeypatch.setenv("PYTHONWARNINGS", "error")
     (tmp_path / "w.bin").write_bytes(hostile_graphs.CANARY.tobytes())
     path = testing.save_backbone(hostile_graphs.external(hostile_graphs.outside("w.bin")), tmp_path, pin=False)
-    assert inspection._facts_from_child(path, ["w.bin"]).layers == {"rows": (2,)}
+    assert inspection._read_in_child(path, ["w.bin"]).layers == {"rows": (2,)}
 
 
 def test_what_a_child_refuses_is_refused_with_its_words(tmp_path):
@@ -43,12 +44,12 @@ def test_what_a_child_refuses_is_refused_with_its_words(tmp_path):
 def as_child(monkeypatch):
     """Do here what a child does, without its limits, which would outlast the test."""
     monkeypatch.setattr(inspection, "_limit_memory", lambda limit: None)
-    return lambda path: inspection._child(2**34, path, [])
+    return lambda path: inspection.try_graph(2**34, str(path), [])
 
 
 def test_child_answers_with_the_facts(tmp_path, as_child):
     answer = as_child(testing.save_backbone(graphs.statistics(), tmp_path, pin=False))
-    assert graph.GraphInfo.from_json(json.loads(json.dumps(answer))) == graph.read(graphs.statistics())
+    assert GraphInfo.from_json(json.loads(json.dumps(answer))) == graph.read(graphs.statistics())
 
 
 def test_child_puts_up_with_a_graph_that_fails_on_zeros(tmp_path, as_child):
@@ -112,7 +113,7 @@ def test_graph_that_fills_the_memory_is_refused(tmp_path, monkeypatch):
 def test_child_that_dies_without_an_answer_is_a_refusal(tmp_path, monkeypatch, does, status, words):
     (tmp_path / "python").write_text(f"#!/bin/sh\n{does}\n")
     (tmp_path / "python").chmod(0o700)
-    monkeypatch.setattr(inspection.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(process.sys, "executable", str(tmp_path / "python"))
     path = testing.save_backbone(testing.array_backbone(), tmp_path, pin=False)
     with pytest.raises(UnsafeModelError, match=rf"exit status {status}\); refused. Its last words: '{words}"):
         load_card(path)

@@ -13,7 +13,7 @@ import onnx
 import pytest
 
 from skltransfer import cli, load_card, testing
-from skltransfer._engine import catalog, registry, runtime
+from skltransfer._engine import golden, registry, runtime
 from skltransfer.cards import Card, ImageSpec, card_path
 from tests import graphs, hostile_graphs, text_graphs
 from tests.cli.support import SAID, lines
@@ -169,7 +169,7 @@ def test_models_verify_passes_what_is_as_recorded(model, capsys):
 
 def test_models_verify_compares_the_golden_rows_of_texts(tmp_path, capsys):
     folder = str(testing.save_text_backbone(testing.text_backbone(), tmp_path))
-    catalog.write_card(load_card(folder), tmp_path / "card.json")
+    golden.write_card(load_card(folder), tmp_path / "card.json")
     assert cli.main(["models", "verify", folder]) == 0
     assert lines(capsys)[-1].startswith("On cpu golden rows differ by 0.0e+00")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from skltransfer import PretrainedEmbedder
-from skltransfer._engine import synthetic
+from skltransfer._engine.modalities import image
 from skltransfer.convert import TOLERANCE
 from tests.convert.torch_extras import torchvision_beside_any_torch
 
@@ -21,7 +21,7 @@ MARKS = [
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 torchvision_beside_any_torch()
 #: Other images than those the conversion itself compares.
-PHOTOS = synthetic.images(((320, 241), (77, 200), (500, 499)))
+PHOTOS = image.pictures(((320, 241), (77, 200), (500, 499)))
 
 
 def assert_agree(rows: np.ndarray, want: np.ndarray) -> None:

@@ -19,7 +19,7 @@ from sklearn.utils import estimator_checks, get_tags
 from sklearn.utils.estimator_checks import estimator_checks_generator
 from sklearn.utils.validation import check_is_fitted
 
-from skltransfer import PretrainedEmbedder
+from skltransfer import PretrainedEmbedder, load_card
 from skltransfer._engine import cache, catalog, hub, runtime
 from skltransfer.testing import image_rows, noise_images
 from tests.graphs import save_images, save_numbers
@@ -63,10 +63,10 @@ def named(check) -> str:
 
 
 @pytest.mark.parametrize(
-    "check", [check for _, check in estimator_checks_generator(PretrainedEmbedder(NUMBERS))], ids=named
+    "check", [check for _, check in estimator_checks_generator(PretrainedEmbedder(load_card(NUMBERS)))], ids=named
 )
 def test_backbone_of_numbers_passes_every_check_of_scikit_learn(check):
-    check(PretrainedEmbedder(NUMBERS))
+    check(PretrainedEmbedder(load_card(NUMBERS)))
 
 
 @pytest.mark.parametrize("check", DATA_FREE)
@@ -76,8 +76,8 @@ def test_backbone_of_images_passes_the_checks_that_need_no_data(check, embedder)
 
 @pytest.mark.parametrize(
     ("model", "numeric"),
-    [(IMAGES, False), (NUMBERS, True), ("no-such-model", False)],
-    ids=["images", "numbers", "unknown"],
+    [(load_card(IMAGES), False), (load_card(NUMBERS), True), (NUMBERS, False), ("no-such-model", False)],
+    ids=["images", "numbers", "a path", "unknown"],
 )
 def test_tags_follow_what_the_backbone_takes(model, numeric):
     tags = get_tags(PretrainedEmbedder(model))

@@ -180,9 +180,22 @@ def test_polars_output_has_names(embedder, paths):
     np.testing.assert_allclose(frame, ROWS, rtol=1e-6)
 
 
-def test_pandas_output_needs_fit_for_its_names(embedder, paths):
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames_come_without_fit_as_well(embedder, paths, library):
+    frame = embedder.set_output(transform=library).transform(paths)
+    assert list(frame.columns) == [f"pretrainedembedder{i}" for i in range(4)]
+    np.testing.assert_allclose(frame.to_numpy(), ROWS, rtol=1e-6)
+
+
+def test_names_follow_parameters_that_changed_after_fit(embedder, paths):
+    embedder.set_output(transform="pandas").fit(paths)
+    assert embedder.set_params(layer=["map", "logits"]).transform(paths).shape == (6, 8)
+    assert embedder.set_params(layer=None).transform(paths).shape == (6, 4)
+
+
+def test_names_before_fit_are_refused(embedder):
     with pytest.raises(NotFittedError, match=r"This PretrainedEmbedder instance is not fitted yet. Call 'fit'"):
-        embedder.set_output(transform="pandas").transform(paths)
+        embedder.get_feature_names_out()
 
 
 @pytest.mark.parametrize("library", [pd, pl])

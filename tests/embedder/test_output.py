@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skltransfer import PretrainedEmbedder, load_card, testing
-from skltransfer._engine import catalog, runtime, stream
+from skltransfer._engine import plan, runtime, stream
 from skltransfer.errors import BadSamplesWarning, MissingDependencyError, SampleError
 from tests import graphs
 
@@ -25,7 +25,7 @@ def embedder(tmp_path):
     return PretrainedEmbedder(graphs.save_images(tmp_path), output="torch", cache=None)
 
 
-@pytest.fixture(params=[stream._line._Fused, stream._line._Pipelined])
+@pytest.fixture(params=[stream._line.Fused, stream._line.Pipelined])
 def form(request, monkeypatch):
     monkeypatch.setitem(stream.LINES, "cpu", request.param)
 
@@ -83,8 +83,8 @@ def test_bad_sample_is_an_error_or_a_row_of_nan(embedder):
 
 
 def test_memory_that_is_short_is_halved_there_too(embedder, tmp_path, monkeypatch):
-    plan, _ = catalog.plan(load_card(embedder.model), runtime.Device())
-    session, sizes = stream.open_backbone(plan), []
+    made = plan.make(load_card(embedder.model), runtime.Device())
+    session, sizes = stream.open_backbone(made), []
     real = session._run_piece
 
     def scarce(samples, *rest):

@@ -186,7 +186,7 @@ def test_threads_that_start_cold_on_one_estimator_agree(model, kept, monkeypatch
 INTERRUPTED = """
 line = sys.argv[3]
 from skltransfer._engine import stream
-stream.LINES["cpu"] = {"fused": stream._line._Fused, "pipelined": stream._line._Pipelined}[line]
+stream.LINES["cpu"] = {"fused": stream._line.Fused, "pipelined": stream._line.Pipelined}[line]
 embedder = PretrainedEmbedder(sys.argv[2], n_jobs=2, batch_size=64, cache=None)
 embedder.transform(PICTURES[:1])
 print("ready", flush=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from skltransfer import PretrainedEmbedder, cards, load_card
-from skltransfer._engine import catalog, runtime
+from skltransfer._engine import golden, runtime
 from skltransfer.datasets import load_emoji
 from skltransfer.errors import DeviceError
 
@@ -44,7 +44,7 @@ def at_hand(folder: Path) -> list[str]:
     for path in sorted(models.glob("*.onnx")):
         link = folder / path.name
         link.symlink_to(path)
-        catalog.write_card(real.card_of(models, path.stem, folder=folder))
+        golden.write_card(real.card_of(models, path.stem, folder=folder))
         links.append(str(link))
     return [*cards.names(), *links]
 

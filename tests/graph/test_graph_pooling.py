@@ -6,11 +6,11 @@ import pytest
 
 from skltransfer import testing
 from skltransfer._engine import graph
-from skltransfer.cards import ArraySpec, ImageSpec
+from skltransfer.cards import ArraySpec, ImageSpec, spatial_axes
 from skltransfer.errors import LayerError, ModelError
 from skltransfer.testing import MIX, SIDE
 from tests import graphs, hostile_graphs
-from tests.graph.support import NUMBERS, PICTURES, RAW, maps, rows
+from tests.graph.support import NUMBERS, PICTURES, RAW, built_graph, maps, rows
 
 GEM = np.cbrt((np.maximum(maps(), 1e-6) ** 3).mean(axis=(2, 3)))
 
@@ -63,11 +63,6 @@ def test_graph_of_an_ancient_operator_set_is_refused():
         rows(testing.array_backbone(opset=7), NUMBERS, ["rows"], ArraySpec())
 
 
-def test_first_token_of_a_feature_map_is_refused():
-    with pytest.raises(LayerError, match=r"pool='cls' takes the first token.*\('n', 4, 8, 8\)"):
-        rows(testing.image_backbone(), PICTURES, ["map"], pool="cls")
-
-
 def test_one_number_per_sample_becomes_one_column():
     got = rows(graphs.vector(), NUMBERS[:, :2].copy(), ["rows"], ArraySpec())
     np.testing.assert_allclose(got, NUMBERS[:, :2].sum(axis=1, keepdims=True), rtol=1e-6)
@@ -94,7 +89,7 @@ def test_normalised_row_of_zeros_stays_a_row_of_zeros():
 
 
 def test_cut_drops_nodes_and_weights_behind_the_layer():
-    built = graph.build(testing.image_backbone(), RAW, ["map"], pool="mean", normalize=False)
+    built = built_graph(testing.image_backbone(), RAW, ["map"], pool="mean", normalize=False)
     assert "GlobalAveragePool" not in {node.op_type for node in built.graph.node}
     assert "two" not in {weight.name for weight in built.graph.initializer}
     assert [v.name for v in (*built.graph.input, *built.graph.output)] == [graph.INPUT, graph.OUTPUT]
@@ -126,7 +121,8 @@ def test_unknown_layer_is_refused_with_the_near_misses(name):
 def test_width_told_beforehand_is_the_width_that_comes(pool, layer):
     shape = graph.read(testing.image_backbone()).layers[layer]
     got = rows(testing.image_backbone(), PICTURES, [layer], pool=pool)
-    assert graph.pooled_width(shape, pool, "NCHW") == got.shape[1]
+    axes = spatial_axes(len(shape) + 1, "NCHW") if len(shape) > 1 else ()
+    assert graph.row_shape(shape, pool, axes) == got.shape[1:]
 
 
 @pytest.mark.parametrize(
@@ -145,4 +141,5 @@ def test_width_told_beforehand_is_the_width_that_comes(pool, layer):
     ],
 )
 def test_width_of_a_pooled_layer(shape, pool, layout, width):
-    assert graph.pooled_width(shape, pool, layout) == width
+    axes = spatial_axes(len(shape) + 1, layout) if len(shape) > 1 else ()
+    assert graph.row_shape(shape, pool, axes) == (width,)

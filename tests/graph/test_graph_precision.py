@@ -6,10 +6,10 @@ import pytest
 from onnx import TensorProto
 
 from skltransfer import testing
-from skltransfer._engine import graph, runtime
+from skltransfer._engine import runtime
 from skltransfer.cards import ArraySpec
 from tests import graphs
-from tests.graph.support import NUMBERS, PICTURES, maps, rows
+from tests.graph.support import NUMBERS, PICTURES, built_graph, maps, rows
 
 
 def test_float16_graph_gives_float32_rows():
@@ -42,6 +42,6 @@ def test_batch_size_repeated_in_reshapes_is_freed(kind, batch):
 
 
 def test_batch_size_can_be_left_frozen():
-    built = graph.build(graphs.frozen("fails", 2), ArraySpec(), ["rows"], pool="", normalize=False, free_batch=False)
+    built = built_graph(graphs.frozen("fails", 2), ArraySpec(), ["rows"], pool="", normalize=False, free_batch=False)
     got = runtime.Session(built.SerializeToString(), runtime.Device(), batch_size=2).run(NUMBERS)
     np.testing.assert_allclose(got, 2 * NUMBERS)

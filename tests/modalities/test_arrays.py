@@ -23,7 +23,7 @@ ROW = np.array([1.5, -2, 3e4, 0], np.float32)
     ids=["big-endian", "float64", "big-endian float64", "float16", "strided", "reversed", "list"],
 )
 def test_row_in_any_form_becomes_native_contiguous_float32(form):
-    data = arrays.prepare(arrays.read(form), ArraySpec())
+    ((data,),) = arrays.ArrayPreparer(ArraySpec()).prepare([arrays.read(form)])
     assert (data.dtype, data.dtype.isnative, data.flags.c_contiguous) == (np.float32, True, True)
     np.testing.assert_array_equal(data, ROW)
 
@@ -46,7 +46,7 @@ def test_fingerprints_of_one_number_in_many_do_not_collide():
 
 @pytest.mark.parametrize("shape", [(1,), (7,), (3, 5)])
 def test_probe_rows_are_three_of_the_shape_of_a_sample_and_differ(shape):
-    three = arrays.probe(ArraySpec(), np.zeros(shape, np.float32))
+    three = arrays.ArrayPreparer(ArraySpec()).probe(np.zeros(shape, np.float32))
     assert (three.shape, three.dtype) == ((3, *shape), np.float32)
     assert len({row.tobytes() for row in three}) == 3
-    np.testing.assert_array_equal(three, arrays.probe(ArraySpec(), np.ones(shape, np.float32)))
+    np.testing.assert_array_equal(three, arrays.ArrayPreparer(ArraySpec()).probe(np.ones(shape, np.float32)))

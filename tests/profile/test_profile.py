@@ -7,7 +7,10 @@ import re
 import pytest
 
 from skltransfer import load_card, testing
-from skltransfer._engine import profile, quantization, runtime, synthetic
+from skltransfer._engine import profile, quantization, runtime
+from skltransfer._engine.modalities import image
+from skltransfer._engine.modalities.image import _synthetic
+from skltransfer._engine.modalities.text import _graph
 from skltransfer._engine.profile import Profile, advice, measure
 from skltransfer.errors import CardError, SampleError
 from tests import graphs
@@ -63,8 +66,8 @@ def test_knob_has_the_figure_of_a_variant_that_is_there(tmp_path):
 @pytest.fixture
 def few(monkeypatch):
     """Make few samples up, and measure once."""
-    monkeypatch.setattr(profile, "SIZES", [(64, 48)] * 5)
-    monkeypatch.setattr(profile, "TEXTS", 5)
+    monkeypatch.setattr(_synthetic, "MEASURED", [(64, 48)] * 5)
+    monkeypatch.setitem(_graph.COUNTS, "measure", 5)
     monkeypatch.setattr(profile, "PASSES", 1)
 
 
@@ -108,6 +111,6 @@ def test_bus_is_measured():
 
 
 def test_photographs_are_files_with_sizes():
-    files = synthetic.photographs([(64, 48), (33, 20)])
+    files = image.photographs([(64, 48), (33, 20)])
     assert [file[:2] for file in files] == [b"\xff\xd8"] * 2
-    assert files == synthetic.photographs([(64, 48), (33, 20)])
+    assert files == image.photographs([(64, 48), (33, 20)])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from skltransfer import PretrainedEmbedder, load_card
-from skltransfer._engine import catalog
+from skltransfer._engine import golden
 from skltransfer.datasets import load_emoji
 from tests.paths import ROOT
 
@@ -68,7 +68,7 @@ def test_student_is_trained_stopped_trained_on_exported_and_described(folder):
     run("card", "--model", folder / "student.onnx", "--output", folder / "student", "--photographs", folder / "images")
     card = load_card(folder / "student")
     assert card.pinned
-    assert catalog.drift(card) < 1e-4
+    assert golden.drift(card) < 1e-4
     assert card.measured.keys() == {"probe accuracy images", "CPU ms per image in the graph, one core"}
     assert PretrainedEmbedder(folder / "student").fit_transform(load_emoji().images[:2]).shape == (2, 704)
 

@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from skltransfer import Card, PretrainedEmbedder, load_card
-from skltransfer._engine import catalog, hub
+from skltransfer._engine import golden, hub
 from skltransfer.testing import pinned_card
 
 #: Accuracy of a plain probe on two sets of images, as the material's README has it.
@@ -163,11 +163,11 @@ def test_reference_notices_a_wrong_preparation(models, photographs, change):
 def test_card_written_beside_a_graph_is_found_with_it(name, models, photographs, tmp_path):
     file = shutil.copy(models / f"{name}.onnx", tmp_path)
     made = card_of(models, name)
-    catalog.write_card(load_card(Card(made.name, "image", made.files, made.input, made.layer, folder=tmp_path)))
+    golden.write_card(load_card(Card(made.name, "image", made.files, made.input, made.layer, folder=tmp_path)))
     read = load_card(file)
     assert read.files["model"].sha256 == facts(models, name)["sha256"] == hub.sha256(Path(file))
     assert read.input == made.input
-    assert catalog.drift(read) < TOLERANCE
+    assert golden.drift(read) < TOLERANCE
 
 
 # ---------------------------------------------------------------------------------------------------------------------

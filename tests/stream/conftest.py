@@ -3,8 +3,7 @@
 import pytest
 
 from skltransfer._engine import stream
-from skltransfer._engine.modalities import image as images
-from skltransfer.cards import ImageSpec
+from skltransfer._engine.modalities.image import _prepare
 from tests.graphs import save_images
 from tests.stream.support import FORMS, plan_of
 
@@ -26,8 +25,9 @@ def replace(monkeypatch):
     """Replace a step of preparing images."""
 
     def replace(**steps):
-        for step, work in steps.items():
-            monkeypatch.setattr(images, step, work)
-        monkeypatch.setattr(stream.PREPARERS[ImageSpec], "read", staticmethod(images.read))
+        if "prepare" in steps:
+            monkeypatch.setattr(_prepare, "prepare", steps["prepare"])
+        if "read" in steps:
+            monkeypatch.setattr(_prepare.ImagePreparer, "read", staticmethod(steps["read"]))
 
     return replace

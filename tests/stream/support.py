@@ -6,18 +6,25 @@ from collections.abc import Collection
 import numpy as np
 
 from skltransfer import load_card
-from skltransfer._engine import catalog, runtime, stream
+from skltransfer._engine import plan, runtime, stream
+from skltransfer._engine.samples import Samples
 from skltransfer._engine.stream import _line
 from skltransfer.errors import Unreadable
 from skltransfer.testing import image_rows, noise_images
 
 PICTURES = noise_images(100)
 ROWS = image_rows(PICTURES)
-FORMS = {"fused": _line._Fused, "pipelined": _line._Pipelined}
+FORMS = {"fused": _line.Fused, "pipelined": _line.Pipelined}
 
 
-def plan_of(path) -> stream.Plan:
-    return catalog.plan(load_card(path), runtime.Device())[0]
+def plan_of(path) -> plan.Plan:
+    return plan.make(load_card(path), runtime.Device())
+
+
+def embed(samples, made, *, count=None, cache=None, workers=1, **options) -> stream.Embedded:
+    """Embed with options by their names."""
+    given = Samples(samples, count)
+    return stream.embed(given, made, cache=cache, options=stream.Options(n_jobs=workers, **options))
 
 
 def slowly(step, failing: Collection[int] = ()):

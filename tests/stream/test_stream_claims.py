@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from skltransfer._engine import runtime, stream
+from skltransfer._engine import runtime
 from skltransfer._engine.cache import MemoryCache
 from skltransfer._engine.modalities import image as images
-from skltransfer._engine.stream import _embed
+from skltransfer._engine.stream import _batches
 from skltransfer.errors import SampleError
-from tests.stream.support import NUMBERED, PICTURES, ROWS, slowly
+from tests.stream.support import NUMBERED, PICTURES, ROWS, embed, slowly
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def claimed(plan):
 
 def in_thread(plan, cache, samples=PICTURES):
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(stream.embed, samples, plan, cache=cache, batch_size=4)
+        future = pool.submit(embed, samples, plan, cache=cache, batch_size=4)
         while len(cache) < len(samples) - 10:
             time.sleep(0.001)
         yield future
@@ -53,15 +53,15 @@ def test_rows_that_others_gave_up_are_run(form, plan, claimed):
 
 def test_few_samples_wait_in_memory_for_others(plan, claimed, monkeypatch):
     cache, keys = claimed
-    monkeypatch.setattr(_embed, "MOST_DEFERRED", 5)
+    monkeypatch.setattr(_batches, "MOST_DEFERRED", 5)
     threading.Timer(0.3, cache.release, [set(keys[:10])]).start()
-    np.testing.assert_allclose(stream.embed(PICTURES, plan, cache=cache).rows, ROWS, rtol=1e-5)
+    np.testing.assert_allclose(embed(PICTURES, plan, cache=cache).rows, ROWS, rtol=1e-5)
 
 
 def test_claims_end_with_an_error(form, plan, replace):
     replace(prepare=slowly(images.prepare, failing={50}))
     cache = MemoryCache()
     with pytest.raises(SampleError, match="number 50"):
-        stream.embed(NUMBERED, plan, workers=2, batch_size=4, cache=cache)
+        embed(NUMBERED, plan, workers=2, batch_size=4, cache=cache)
     keys = [images.read(picture).digest() + plan.recipe.key.encode() for picture in NUMBERED]
     assert cache.claim(keys) == set(keys)

@@ -1,15 +1,16 @@
 """The assembly line: every row in its place, in both forms, whatever is slow."""
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from skltransfer._engine import runtime, stream
+from skltransfer._engine import runtime
 from skltransfer._engine.cache import MemoryCache
 from skltransfer._engine.modalities import image as images
-from skltransfer._engine.stream import _embed
-from tests.stream.support import PICTURES, ROWS, slowly
+from skltransfer._engine.stream import _batches, _ledger, _rows
+from tests.stream.support import PICTURES, ROWS, embed, slowly
 
 
 @pytest.mark.parametrize("kept", [False, True])
@@ -17,7 +18,7 @@ from tests.stream.support import PICTURES, ROWS, slowly
 @pytest.mark.parametrize("batch_size", [1, 3, 20, 99, 100, 101, None])
 def test_rows_are_in_the_order_of_samples(form, plan, batch_size, workers, kept):
     cache = MemoryCache() if kept else None
-    rows = stream.embed(PICTURES, plan, batch_size=batch_size, workers=workers, cache=cache).rows
+    rows = embed(PICTURES, plan, batch_size=batch_size, workers=workers, cache=cache).rows
     np.testing.assert_allclose(rows, ROWS, rtol=1e-5)
 
 
@@ -26,23 +27,25 @@ def test_rows_are_in_the_order_of_samples(form, plan, batch_size, workers, kept)
 def test_order_is_kept_when_samples_take_different_times(form, plan, replace, step, kept):
     replace(**{step: slowly(getattr(images, step))})
     cache = MemoryCache() if kept else None
-    rows = stream.embed(PICTURES, plan, batch_size=3, workers=8, cache=cache).rows
+    rows = embed(PICTURES, plan, batch_size=3, workers=8, cache=cache).rows
     np.testing.assert_allclose(rows, ROWS, rtol=1e-5)
 
 
 @pytest.mark.parametrize("count", [None, 100])
-@pytest.mark.parametrize("width", [None, 4])
+@pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("room", [1, 7, 99, 100, 101])
-def test_generator_is_taken_whatever_is_known_of_it(form, plan, monkeypatch, count, width, room):
-    monkeypatch.setattr(_embed, "FIRST_ROOM", room)
-    rows = stream.embed(iter(PICTURES), plan, count=count, width=width, workers=2).rows
+def test_generator_is_taken_whatever_is_known_of_it(form, plan, monkeypatch, count, known, room):
+    monkeypatch.setattr(_rows, "FIRST_ROOM", room)
+    plan = plan if known else dataclasses.replace(plan, shape=None)
+    rows = embed(iter(PICTURES), plan, count=count, workers=2).rows
     np.testing.assert_allclose(rows, ROWS, rtol=1e-5)
     assert rows.flags.c_contiguous
 
 
-@pytest.mark.parametrize("width", [None, 4])
-def test_no_samples_give_no_rows(form, plan, width):
-    assert stream.embed([], plan, width=width).rows.shape == (0, 4)
+@pytest.mark.parametrize("known", [False, True])
+def test_no_samples_give_no_rows(form, plan, known):
+    plan = plan if known else dataclasses.replace(plan, shape=None)
+    assert embed([], plan).rows.shape == (0, 4)
 
 
 def test_samples_are_drawn_lazily_and_a_bounded_number_ahead(form, plan, replace):
@@ -59,11 +62,11 @@ def test_samples_are_drawn_lazily_and_a_bounded_number_ahead(form, plan, replace
         nonlocal finished
         finished = done
 
-    stream.embed(samples(), plan, batch_size=4, workers=2, cache=MemoryCache(), progress=progress)
+    embed(samples(), plan, batch_size=4, workers=2, cache=MemoryCache(), progress=progress)
     line = form(plan, 2, 4)
     line.close()
     assert finished == 1000
-    assert ahead <= (line.ahead + 2) * _embed.CHUNK + (line.in_flight + 1) * line.batch
+    assert ahead <= (line.workers + 2) * _batches.CHUNK + (line.in_flight + 1) * line.window
 
 
 def test_batches_in_flight_are_bounded(form, plan, monkeypatch):
@@ -76,8 +79,8 @@ def test_batches_in_flight_are_bounded(form, plan, monkeypatch):
 
     monkeypatch.setattr(form, "submit", count)
     with form(plan, 3, 2) as line:
-        run = _embed._Run(line, None, None, _embed._Rows(100, 4), False, None)
-        run.drive(PICTURES)
+        run = _batches._Coordinator(line, _ledger.Ledger(plan, None), _batches.DEFAULT, cached=False)
+        assert sum(len(finished.rows) for finished in run.run(PICTURES)) == 100
     assert 1 < most <= line.in_flight
 
 
@@ -86,7 +89,7 @@ def test_progress_only_grows_and_ends_with_every_sample(form, plan, kept):
     told = []
     samples = [*PICTURES, None, *PICTURES[:50], b"bad"]
     cache = MemoryCache() if kept else None
-    stream.embed(samples, plan, workers=4, batch_size=3, cache=cache, skip_bad=True, progress=told.append)
+    embed(samples, plan, workers=4, batch_size=3, cache=cache, skip_bad=True, progress=told.append)
     assert told == sorted(told)
     assert told[-1] == 152
 
@@ -94,6 +97,6 @@ def test_progress_only_grows_and_ends_with_every_sample(form, plan, kept):
 def test_copies_of_a_sample_that_is_still_on_its_way_wait_for_it(form, plan, replace):
     replace(prepare=slowly(images.prepare))
     samples = [PICTURES[i % 7] for i in range(300)]
-    rows = stream.embed(samples, plan, workers=4, batch_size=2, cache=MemoryCache()).rows
+    rows = embed(samples, plan, workers=4, batch_size=2, cache=MemoryCache()).rows
     np.testing.assert_allclose(rows, np.array([ROWS[i % 7] for i in range(300)]), rtol=1e-5)
     assert [session.rows_run for session in runtime.open_sessions().values()] == [7]

@@ -96,11 +96,13 @@ class MemoryCache:
         """Drop the claims of the parent's threads, which the child does not have; rows stay."""
         self._claims = {}
 
-    def reset(self) -> None:
+    def clear(self) -> None:
         """Forget every row."""
         with self._lock:
             self._rows.clear()
             self.bytes = 0
+
+    reset = clear
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -7,7 +7,18 @@ others run; `embed` collects them in one array.
 from skltransfer._engine.stream._batches import Options, batches, open_line
 from skltransfer._engine.stream._embed import Embedded, embed
 from skltransfer._engine.stream._line import LINES, Line
-from skltransfer._engine.stream._open import open_backbone
+from skltransfer._engine.stream._open import open_backbone, rows_run
 from skltransfer._engine.stream._order import Finished
 
-__all__ = ["LINES", "Embedded", "Finished", "Line", "Options", "batches", "embed", "open_backbone", "open_line"]
+__all__ = [
+    "LINES",
+    "Embedded",
+    "Finished",
+    "Line",
+    "Options",
+    "batches",
+    "embed",
+    "open_backbone",
+    "open_line",
+    "rows_run",
+]

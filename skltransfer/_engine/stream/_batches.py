@@ -136,8 +136,10 @@ class _Coordinator:
             self.ledger.release()
         if self.first_failure is not None and not self.options.skip_bad:
             raise SampleError(self.first_failure)
+        last = self.order.ready()
         self.order.check(self.seen)
-        yield from self._ready()
+        if last.rows:
+            yield last
 
     def _has_failed(self) -> bool:
         return self.first_failure is not None and not self.options.skip_bad

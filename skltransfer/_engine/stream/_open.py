@@ -94,3 +94,21 @@ def _warn_dependent(card: Card, how: str, operators: set[str]) -> None:
         f"Model {card.name!r}: {how}{cause}. It is run one sample at a time: then a row depends on its sample alone.",
         ModelWarning,
     )
+
+
+def rows_run() -> int:
+    """Return how many rows the open backbones of this process have run so far, those of probes left out.
+
+    A row that is found in a cache is not run: after ``reset()``, this divided by the number of samples is the number of
+    passes a search has cost.
+
+    Examples
+    --------
+    >>> import skltransfer
+    >>> from skltransfer.datasets import load_emoji
+    >>> skltransfer.reset()
+    >>> rows = skltransfer.PretrainedEmbedder().fit_transform(load_emoji().images[:5])
+    >>> skltransfer.rows_run()
+    5
+    """
+    return sum(session.rows_run for session in runtime.open_sessions().values())

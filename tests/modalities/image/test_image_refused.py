@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from skltransfer._engine.modalities import image as images
+from skltransfer._engine.modalities.image import _decode, _read
 from skltransfer.cards import ImageSpec
 from skltransfer.errors import InputWarning
 from tests.modalities.image.support import NOISE, PHOTO, encoded, pixels, refusal
@@ -71,7 +71,7 @@ def test_folder_is_refused_with_the_way_to_list_it(tmp_path):
 
 def test_file_that_is_too_long_is_refused_unread(tmp_path):
     with (tmp_path / "a.png").open("wb") as file:
-        file.truncate(images.MAX_BYTES + 1)
+        file.truncate(_read.MAX_BYTES + 1)
     assert refusal(tmp_path / "a.png") == "has 268,435,457 bytes, more than the 268,435,456 an image may have"
 
 
@@ -199,7 +199,7 @@ def test_image_object_whose_file_is_closed_is_refused(file):
 @pytest.fixture
 def truncation_allowed(monkeypatch):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
-    images._warn_truncation_allowed.cache_clear()
+    _decode._warn_truncation_allowed.cache_clear()
 
 
 def test_truncated_images_allowed_by_the_user_are_noticed_once(truncation_allowed, recwarn):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from skltransfer import PretrainedEmbedder, load_card, testing
-from skltransfer._engine import catalog, runtime, stream
+from skltransfer._engine import plan, runtime, stream
+from skltransfer._engine.samples import Samples
 from skltransfer.testing import text_rows
 from tests.modalities.text.support import MIXED, ROWS, TEXTS, long, rows_run, windows
 
@@ -18,7 +19,7 @@ def test_order_is_restored(batch_size, cache, embedder):
 
 def test_order_is_restored_over_several_windows_of_the_line(embedder, monkeypatch, runs):
     monkeypatch.setattr("skltransfer._engine.stream._line.WINDOW", 64)
-    monkeypatch.setattr("skltransfer._engine.stream._embed.AHEAD_PART", 5)
+    monkeypatch.setattr("skltransfer._engine.stream._cut.AHEAD_PART", 5)
     np.testing.assert_allclose(embedder.set_params(cache=None).transform(iter(MIXED)), text_rows(MIXED), rtol=1e-5)
     assert max(n * length for n, length in runs) <= 1024
 
@@ -36,7 +37,7 @@ def test_padding_is_little_for_similar_texts_come_together(embedder, runs):
 
 
 def test_lengths_on_a_gpu_are_few(embedder, runs, monkeypatch):
-    monkeypatch.setitem(stream.LINES, "cpu", stream._line._Pipelined)
+    monkeypatch.setitem(stream.LINES, "cpu", stream._line.Pipelined)
     texts_of = [long(n) for n in (1, 3, 9, 14, 15, 20, 30)]
     rows = embedder.set_params(batch_size=1, cache=None).transform(texts_of)
     assert {length for _, length in runs} == {16, 32}
@@ -76,10 +77,9 @@ def test_duplicates_are_run_once(embedder):
 
 
 def test_progress_counts_every_text(embedder):
-    plan, _ = catalog.plan(load_card(embedder.model), runtime.Device())
-    from skltransfer._engine import stream
-
+    made = plan.make(load_card(embedder.model), runtime.Device())
     seen = []
-    stream.embed([*MIXED, None], plan, skip_bad=True, progress=seen.append)
+    options = stream.Options(skip_bad=True, progress=seen.append)
+    stream.embed(Samples([*MIXED, None], None), made, options=options)
     assert seen == sorted(seen)
     assert seen[-1] == len(MIXED) + 1

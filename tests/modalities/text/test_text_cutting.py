@@ -79,7 +79,7 @@ def test_max_length_that_is_no_positive_integer_is_refused(max_length, embedder)
 @pytest.mark.parametrize("parameter", [{"max_length": 8}, {"long_text": "windows"}], ids=str)
 def test_parameter_for_texts_is_refused_where_samples_are_none(parameter, tmp_path):
     path = testing.save_backbone(testing.array_backbone(), tmp_path)
-    with pytest.raises(CardError, match=f"{next(iter(parameter))} is for texts; 'tiny' takes array samples"):
+    with pytest.raises(CardError, match=f"{next(iter(parameter))} is not for array samples, which 'tiny' takes"):
         PretrainedEmbedder(path, **parameter).transform(np.ones((2, 4)))
 
 

@@ -70,7 +70,7 @@ def test_several_layers_stand_side_by_side(embedder):
 
 
 def test_flatten_is_refused(embedder):
-    with pytest.raises(LayerError, match="pool='flatten' would give rows of different lengths for texts; take 'mean'"):
+    with pytest.raises(LayerError, match="pool='flatten' would give rows of different lengths for texts; use 'mean'"):
         embedder.set_params(pool="flatten").transform(TEXTS)
 
 

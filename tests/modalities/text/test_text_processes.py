@@ -11,6 +11,7 @@ from sklearn.base import clone
 
 from skltransfer import PretrainedEmbedder, load_card
 from skltransfer._engine.modalities import text as texts
+from skltransfer._engine.modalities.text import _tokens
 from skltransfer.cards import TextSpec
 from skltransfer.testing import VOCABULARY, text_rows
 from tests.modalities.text.support import MIXED
@@ -57,10 +58,10 @@ def test_child_of_a_fork_embeds_without_a_warning(folder):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_fork_while_a_tokenizer_is_being_opened_leaves_no_lock_behind(folder):
     path = load_card(folder).folder / "tokenizer.json"
-    with texts._opening:
+    with _tokens._opening:
         child = os.fork()
         if child == 0:
-            free = texts._opening.acquire(timeout=0)
+            free = _tokens._opening.acquire(timeout=0)
             os._exit(0 if free else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert texts.open_tokenizer(path, TextSpec()).get_vocab_size() == len(VOCABULARY)
