@@ -128,6 +128,10 @@ class Plan:
     def preparer(self) -> modalities.Preparer:
         """Open what prepares the samples of one call."""
         modality = self.modality
+        if missing := [role for role in modality.needs if role not in self.card.files]:
+            raise CardError(
+                f"The card of {self.card.name!r} takes {modality.name} samples and lists no file {missing[0]!r}."
+            )
         return modality.preparer(self.recipe.input, self.files() if modality.needs else {})
 
     def load(self) -> onnx.ModelProto:

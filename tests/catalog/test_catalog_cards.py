@@ -3,6 +3,7 @@
 import pytest
 
 from skltransfer import list_models, load_card, testing
+from skltransfer._engine.modalities import image
 from skltransfer.cards import ArraySpec, ImageSpec
 from skltransfer.errors import (
     CardError,

@@ -83,7 +83,7 @@ class Line(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
+        if kind is not None and "cancel" in self.work.__dict__:  # something has been run
             self.work.cancel.terminate = True
         self.close()
 

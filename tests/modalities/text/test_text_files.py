@@ -54,7 +54,7 @@ def test_tokenizer_that_is_not_the_pinned_one_is_refused(method, tmp_path):
 def test_card_without_a_tokenizer_is_refused(tmp_path):
     card = load_card(testing.save_text_backbone(testing.text_backbone(), tmp_path))
     card.files.pop("tokenizer")
-    with pytest.raises(CardError, match="'tiny' takes texts and lists no file 'tokenizer'"):
+    with pytest.raises(CardError, match="'tiny' takes text samples and lists no file 'tokenizer'"):
         PretrainedEmbedder(card).transform(["one"])
 
 

@@ -22,7 +22,6 @@ from skltransfer._engine.modalities.text._tokens import (
     read,
 )
 from skltransfer.cards import TextSpec
-from skltransfer.errors import CardError
 
 
 class TextPreparer(Plain):
@@ -36,8 +35,6 @@ class TextPreparer(Plain):
 
     def __init__(self, spec: TextSpec, files: Mapping[str, Path]) -> None:
         super().__init__(spec)
-        if "tokenizer" not in files:
-            raise CardError("The card takes texts and lists no file 'tokenizer' (a tokenizer.json).")
         self._tokenizer = open_tokenizer(files["tokenizer"], spec)
         self._loss, self._seen = Loss(), 0
         self._tokens = self._run = 0
