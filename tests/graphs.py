@@ -53,6 +53,16 @@ def raw_pixels(side: int = SIDE, layout: str = "NCHW") -> onnx.ModelProto:
     return model([node("Identity", ["x"], ["map"]), node("Flatten", ["map"], ["embedding"])], shape, "embedding")
 
 
+def with_table() -> onnx.ModelProto:
+    """Add a table of positions, of the size the graph was made for; layer ``embedding``: the means of its maps."""
+    table = np.arange(3 * SIDE * SIDE, dtype=np.float32).reshape(1, 3, SIDE, SIDE)
+    nodes = [
+        node("Add", ["x", "table"], ["placed"]),
+        node("ReduceMean", ["placed"], ["embedding"], axes=[2, 3], keepdims=0),
+    ]
+    return model(nodes, ["n", 3, SIDE, SIDE], "embedding", table=table)
+
+
 def mates(batch: int | str = "n") -> onnx.ModelProto:
     """Twice the channel means less those of the whole batch: rows depend on their batch mates. Alone, the means."""
     nodes = [
