@@ -1,4 +1,4 @@
-"""Samples that are made up, the same on every machine: to compare two models with where nobody gave any."""
+"""Synthetic samples, the same on every machine: to calibrate, compare and measure with, if none are given."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from skltransfer.datasets import load_emoji
 
 
 def images(sizes: Sequence[tuple[int, int]], *, seed: int = 0) -> list[Any]:
-    """Make images with edges, gradients and noise.
+    """Return images with edges, gradients and noise.
 
     Parameters
     ----------
     sizes : sequence of (int, int)
         Width and height of each, in pixels.
     seed : int
-        Others make other noise.
+        Seed of the noise.
 
     Returns
     -------
@@ -27,18 +27,18 @@ def images(sizes: Sequence[tuple[int, int]], *, seed: int = 0) -> list[Any]:
     """
     from PIL import Image
 
-    made, random = [], np.random.default_rng(seed)
+    result, random = [], np.random.default_rng(seed)
     for width, height in sizes:
         y, x = np.mgrid[:height, :width]
         smooth = np.stack([255 * x / width, 255 * y / height, 127 + 120 * np.sin(x / 9 + y / 17)], axis=-1)
         edges = 60.0 * ((x // 21 + y // 13) % 2)[..., None]
         noise = random.normal(scale=12, size=(height, width, 3))
-        made.append(Image.fromarray(np.clip(smooth + edges - 30 + noise, 0, 255).astype(np.uint8)))
-    return made
+        result.append(Image.fromarray(np.clip(smooth + edges - 30 + noise, 0, 255).astype(np.uint8)))
+    return result
 
 
 def photographs(sizes: Sequence[tuple[int, int]]) -> list[bytes]:
-    """Make `images` into JPEG files, as large and as slow to decode as photographs.
+    """Return `images` as JPEG files, as large and as slow to decode as photographs.
 
     Parameters
     ----------
@@ -58,12 +58,12 @@ def photographs(sizes: Sequence[tuple[int, int]]) -> list[bytes]:
 
 
 def drawings(count: int) -> list[bytes]:
-    """Take every so many of the emoji: encoded images with flat colors and outlines, which `images` has not.
+    """Return some of the emoji: encoded images with flat colors and outlines, which `images` lacks.
 
     Parameters
     ----------
     count : int
-        How many.
+        Number of samples.
 
     Returns
     -------
@@ -74,12 +74,12 @@ def drawings(count: int) -> list[bytes]:
 
 
 def texts(count: int) -> list[str]:
-    """Make texts of a few to a few hundred words, out of the names and keywords of emoji.
+    """Return texts of a few to a few hundred words, from the names and keywords of emoji.
 
     Parameters
     ----------
     count : int
-        How many.
+        Number of samples.
 
     Returns
     -------

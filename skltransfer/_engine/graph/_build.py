@@ -1,4 +1,4 @@
-"""Build the graph that turns prepared samples into final rows."""
+"""Build the graph that computes final rows from prepared samples."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ def build(
     precision: str = "auto",
     free_batch: bool = True,
 ) -> onnx.ModelProto:
-    """Build the graph that turns prepared samples into final rows.
+    """Build the graph that computes final rows from prepared samples.
 
     Parameters
     ----------
     model : onnx.ModelProto
         The backbone, from `load`; changed in place.
     spec : ImageSpec or ArraySpec
-        How samples become its input. Images arrive as uint8 (n, height, width, 3), RGB.
+        Preparation of the samples. Prepared images are uint8 (n, height, width, 3), RGB.
     layers : sequence of str
-        Tensors to pool; their columns stand side by side.
+        Tensors to pool; their columns are concatenated.
     pool : str
         One of `cards.POOLS`, except ``"auto"``.
     normalize : bool
         Whether to scale rows to unit L2 norm.
     precision : str
-        ``"fp32"`` widens a float16 graph; ``"auto"`` leaves it as it is.
+        ``"fp32"`` converts a float16 graph to float32; ``"auto"`` leaves it.
     free_batch : bool
-        Whether a batch size frozen at export is made free. Whether that was sound shows when it is run.
+        Whether to free a batch size that was fixed at export. Check the rows afterwards: some graphs depend on it.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def build(
 
 
 def filled(model: onnx.ModelProto, facts: GraphInfo, lengths: Sequence[int]) -> onnx.ModelProto:
-    """Leave a backbone as it is, but set further inputs such as a mask to ones, so that it takes a single array.
+    """Set further inputs of a backbone, such as a mask, to ones, so that it takes a single array.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def filled(model: onnx.ModelProto, facts: GraphInfo, lengths: Sequence[int]) -> 
     facts : GraphInfo
         From `read`.
     lengths : sequence of int
-        Shape of the array it will be given.
+        Shape of the array that it will be run with.
     """
     from onnx import numpy_helper
 
@@ -93,19 +93,19 @@ def filled(model: onnx.ModelProto, facts: GraphInfo, lengths: Sequence[int]) -> 
 
 
 def check_layers(layers: Sequence[str], known: Mapping[str, Shape]) -> None:
-    """Refuse layers the graph does not have, with the near misses."""
+    """Check that the graph has these layers; the error suggests similar names."""
     for name in layers:
         if name not in known:
             raise LayerError(
-                f"The graph has no layer {name!r}.{nearest(name, known)} List the {len(known)} there are with: "
+                f"The graph has no layer {name!r}.{nearest(name, known)} List its {len(known)} layers with: "
                 "skltransfer models layers NAME, or load_card(NAME).layers()"
             )
 
 
 def _check_input(spec: InputSpec, facts: GraphInfo) -> None:
-    """Compare what the card says of the input with what the graph says."""
+    """Check that the card's input fits the graph's."""
     if facts.others and not isinstance(spec, TextSpec):
-        raise CardError(f"The graph takes several inputs ({facts.input}, {', '.join(facts.others)}); one is expected.")
+        raise CardError(f"The graph has several inputs ({facts.input}, {', '.join(facts.others)}); export it with one.")
     if not isinstance(spec, ImageSpec):
         return
     if len(facts.shape) != 4:
@@ -113,16 +113,16 @@ def _check_input(spec: InputSpec, facts: GraphInfo) -> None:
     channel = 1 if spec.layout == "NCHW" else 3
     if facts.shape[channel] not in (3, None):
         raise CardError(
-            f"The graph's input has the shape {facts.shape}, but layout {spec.layout!r} puts 3 channels at axis "
-            f"{channel}."
+            f"The graph's input has the shape {facts.shape}, but layout {spec.layout!r} needs 3 channels at axis "
+            f"{channel}. Set input.layout of the card to the other one."
         )
     size = facts.shape[2:] if spec.layout == "NCHW" else facts.shape[1:3]
     if any(have is not None and have != want for have, want in zip(size, spec.size, strict=True)):
-        raise CardError(f"The graph takes images of {size}, the card's input.size is {spec.size}.")
+        raise CardError(f"The graph takes images of size {size}, but input.size of the card is {spec.size}.")
 
 
 def _free_batch(model: onnx.ModelProto, frozen: int) -> None:
-    """Make the batch axis free: the input's first axis, and reshapes that repeat the frozen number."""
+    """Free the batch axis: the first axis of inputs and outputs, and Reshape targets that repeat its length."""
     from onnx import numpy_helper
 
     for value in (*model.graph.input, *model.graph.output):
@@ -139,12 +139,12 @@ def _free_batch(model: onnx.ModelProto, frozen: int) -> None:
     for tensor in constants:
         target = numpy_helper.to_array(tensor).copy()
         if target.ndim == 1 and len(target) > 1 and target[0] == frozen:
-            target[0] = 0  # "as long as the input is here"
+            target[0] = 0  # Reshape copies this length from its input
             tensor.CopyFrom(numpy_helper.from_array(target, tensor.name))
 
 
 def _cut(model: onnx.ModelProto, layers: Sequence[str]) -> None:
-    """Keep the nodes and weights that the layers need, and make the layers the outputs."""
+    """Remove the nodes and weights that the layers do not need, and make the layers the outputs."""
     import onnx
 
     graph = model.graph
@@ -166,7 +166,7 @@ def _cut(model: onnx.ModelProto, layers: Sequence[str]) -> None:
 
 
 def _reads(node: onnx.NodeProto) -> list[str]:
-    """List the tensors a node reads, those its subgraphs take from outside included."""
+    """List the tensors that a node reads, including those that its subgraphs take from outside."""
     names = list(node.input)
     waiting = [a.g for a in node.attribute if a.HasField("g")] + [g for a in node.attribute for g in a.graphs]
     while waiting:
@@ -181,10 +181,10 @@ def _reads(node: onnx.NodeProto) -> list[str]:
 
 
 def _preprocess_image(editor: Editor, spec: ImageSpec, facts: GraphInfo) -> None:
-    """Pixels to the backbone's input: cast, axes, color order, mean and std.
+    """Add the nodes from pixels to the backbone's input: cast, transpose, channel order, mean and std.
 
-    Cast before transpose: measured to be the fastest order on the CPU. The arithmetic is done with channels first
-    whatever the layout, for broadcasting along a last axis of length 3 is twenty times slower there.
+    The cast comes before the transpose, the fastest order measured on the CPU. The arithmetic is done with channels
+    first for both layouts, because broadcasting along a last axis of length 3 is twenty times slower on the CPU.
     """
     from onnx import TensorProto, helper
 
@@ -207,7 +207,7 @@ def _preprocess_image(editor: Editor, spec: ImageSpec, facts: GraphInfo) -> None
 
 
 def _preprocess_array(editor: Editor, spec: ArraySpec, facts: GraphInfo) -> None:
-    """Numbers to the backbone's input: a cast."""
+    """Add the cast from numbers to the backbone's input."""
     from onnx import TensorProto, helper
 
     editor.set_input(TensorProto.FLOAT, facts.shape[1:])
@@ -216,16 +216,18 @@ def _preprocess_array(editor: Editor, spec: ArraySpec, facts: GraphInfo) -> None
     editor.finish_front()
 
 
-#: What a further input of a text encoder holds, by a part of its name.
+#: Values of the further inputs of a text encoder, by a part of their name.
 TEXT_INPUTS: dict[str, Callable[[Editor, str, str], str]] = {
     "mask": lambda editor, ids, mask: mask,
-    "type": lambda editor, ids, mask: editor.add("Sub", ids, ids, front=True),  # all of the first segment
+    "type": lambda editor, ids, mask: editor.add(
+        "Sub", ids, ids, front=True
+    ),  # zeros: all tokens are of the first segment
     "segment": lambda editor, ids, mask: editor.add("Sub", ids, ids, front=True),
 }
 
 
 def _preprocess_text(editor: Editor, spec: TextSpec, facts: GraphInfo) -> None:
-    """Token ids, filled up with -1, to the backbone's inputs: ids, attention mask, token types."""
+    """Add the nodes from token ids, padded with -1, to the backbone's inputs: ids, attention mask, token types."""
     from onnx import TensorProto, helper
 
     editor.set_input(TensorProto.INT32, ["tokens"])
@@ -238,7 +240,7 @@ def _preprocess_text(editor: Editor, spec: TextSpec, facts: GraphInfo) -> None:
     makers = {name: next((make for part, make in TEXT_INPUTS.items() if part in name), None) for name in inputs}
     if list(makers.values()).count(None) != 1:
         raise CardError(
-            f"Of the graph's inputs ({', '.join(inputs)}) one must be token ids, the others an attention mask and "
+            f"The graph's inputs are {', '.join(inputs)}; one must be token ids, the others an attention mask and "
             "token types ('mask', 'type' or 'segment' in their names)."
         )
     for name, make in makers.items():

@@ -1,4 +1,4 @@
-"""The end of a graph: layers pooled to rows, put side by side, scaled."""
+"""The end of a graph: pooling of layers, concatenation, normalization."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ from skltransfer._engine.graph._editor import OUTPUT, Editor, replace
 from skltransfer._engine.graph._read import Shape
 from skltransfer.errors import LayerError
 
+#: Power of generalized-mean pooling, and the least value of an activation in it.
 GEM_POWER = 3.0
 GEM_FLOOR = 1e-6
+#: Least norm that rows are divided by, so that rows of zeros stay zero.
 NORM_FLOOR = 1e-12
 
 
 def pooled_width(shape: Shape, pool: str, layout: str) -> int | None:
-    """Give the number of columns a layer has once pooled.
+    """Return the number of columns of a pooled layer.
 
     Parameters
     ----------
     shape : tuple of int or None
-        The layer's shape after the batch axis.
+        Shape of the layer, without the batch axis.
     pool, layout : str
         As in `cards.Recipe` and `cards.ImageSpec`.
 
     Returns
     -------
     int or None
-        None if the graph does not say.
+        None if the graph leaves it open.
     """
     if len(shape) == 0:
         return 1
@@ -41,17 +43,17 @@ def pooled_width(shape: Shape, pool: str, layout: str) -> int | None:
 
 
 def shared_pools(shape: Shape) -> tuple[str, ...]:
-    """List the poolings a layer has side by side under ``pool="shared"``: those that cost next to nothing.
+    """Return the poolings that ``pool="shared"`` concatenates for a layer: the cheap ones.
 
     Parameters
     ----------
     shape : tuple of int or None
-        The layer's shape after the batch axis.
+        Shape of the layer, without the batch axis.
 
     Returns
     -------
     tuple of str
-        A single empty one for a layer that is one row already.
+        One empty name for a layer that needs no pooling.
     """
     return ("",) if len(shape) < 2 else ("mean", "max", "cls") if len(shape) == 2 else ("mean", "max")
 
@@ -61,7 +63,7 @@ def _channels_first(shape: Shape, layout: str) -> bool:
 
 
 def _pooled_axes(shape: Shape, layout: str) -> list[int]:
-    """Give the axes a pooling takes together, batch axis counted: places of a map, tokens of a sequence."""
+    """Return the axes to pool, counted with the batch axis: those of a map, or that of tokens."""
     rank = len(shape) + 1
     return list(range(2, rank)) if _channels_first(shape, layout) else list(range(1, rank - 1))
 
@@ -69,7 +71,7 @@ def _pooled_axes(shape: Shape, layout: str) -> list[int]:
 def append_pooling(
     editor: Editor, layers: Sequence[tuple[str, Shape]], pool: str, normalize: bool, layout: str
 ) -> None:
-    """Pool every layer, put the columns side by side, scale the rows."""
+    """Add the nodes that pool every layer, concatenate the columns, and normalize the rows."""
     from onnx import TensorProto, helper
 
     rows = [_pooled(editor, name, shape, pool, layout) for name, shape in layers]
@@ -82,7 +84,7 @@ def append_pooling(
 
 
 def _pooled(editor: Editor, layer: str, shape: Shape, pool: str, layout: str) -> str:
-    """Turn one layer into float32 (n, columns)."""
+    """Pool a layer to float32 (n, columns)."""
     from onnx import TensorProto
 
     tensor = editor.add("Cast", layer, to=TensorProto.FLOAT)
@@ -92,7 +94,7 @@ def _pooled(editor: Editor, layer: str, shape: Shape, pool: str, layout: str) ->
 
 
 def _mean(editor: Editor, tensor: str, shape: Shape, layout: str) -> str:
-    """Mean over places or tokens, padding left out."""
+    """Mean over a map or over tokens, without padding."""
     if editor.mask is None or len(shape) != 2:
         return editor.reduce("ReduceMean", tensor, _pooled_axes(shape, layout))
     count = editor.add("MatMul", editor.row(editor.mask), editor.column(editor.mask))
@@ -106,7 +108,7 @@ def _weighted_sum(editor: Editor, weights: str, tensor: str) -> str:
 
 
 def _max(editor: Editor, tensor: str, shape: Shape, layout: str) -> str:
-    """Maximum over places or tokens, padding left out."""
+    """Maximum over a map or over tokens, without padding."""
     if editor.mask is not None and len(shape) == 2:
         lowest = editor.const(np.array(np.finfo(np.float32).min, np.float32))
         real = editor.add("Greater", editor.column(editor.mask), editor.const(np.array(0, np.float32)))
@@ -115,7 +117,7 @@ def _max(editor: Editor, tensor: str, shape: Shape, layout: str) -> str:
 
 
 def _gem(editor: Editor, tensor: str, shape: Shape, layout: str) -> str:
-    """Generalised mean: the cube root of the mean of cubes, negative values cut."""
+    """Generalized mean: the cube root of the mean of cubes of the positive parts."""
     power, root = (editor.const(np.array(p, np.float32)) for p in (GEM_POWER, 1 / GEM_POWER))
     positive = editor.add("Max", tensor, editor.const(np.array(GEM_FLOOR, np.float32)))
     return editor.add("Pow", _mean(editor, editor.add("Pow", positive, power), shape, layout), root)
@@ -128,7 +130,7 @@ def _cls(editor: Editor, tensor: str, shape: Shape, layout: str) -> str:
 
 
 def _last(editor: Editor, tensor: str, shape: Shape, layout: str) -> str:
-    """Last token of a sequence that is no padding."""
+    """Last token of a sequence that is not padding."""
     _check_sequence("last", shape)
     if editor.mask is None:
         return editor.add("Gather", tensor, editor.const(np.array(-1)), axis=1)
@@ -139,14 +141,14 @@ def _last(editor: Editor, tensor: str, shape: Shape, layout: str) -> str:
 
 
 def _flatten(editor: Editor, tensor: str, shape: Shape, layout: str) -> str:
-    """Everything, which must be the same number for every sample."""
+    """All numbers of a sample, whose count must be the same for every sample."""
     if editor.mask is not None:
-        raise LayerError("pool='flatten' would give rows of different lengths for texts; take 'mean' or 'max'.")
+        raise LayerError("pool='flatten' would give rows of different lengths for texts; pass pool='mean' or 'max'.")
     return editor.add("Flatten", tensor, axis=1)
 
 
 def _shared(editor: Editor, tensor: str, shape: Shape, layout: str) -> str:
-    """Several poolings side by side."""
+    """Several poolings, concatenated."""
     rows = [POOLINGS[pool](editor, tensor, shape, layout) for pool in shared_pools(shape)]
     return editor.add("Concat", *rows, axis=1)
 
@@ -155,7 +157,8 @@ def _check_sequence(pool: str, shape: Shape) -> None:
     if len(shape) != 2:
         which = {"cls": "first", "last": "last"}[pool]
         raise LayerError(
-            f"pool={pool!r} takes the {which} token of a sequence; the shape of this layer is {('n', *shape)}."
+            f"pool={pool!r} takes the {which} token of a sequence (n, tokens, columns); this layer has the shape "
+            f"{('n', *shape)}. Pass pool='mean' or 'max'."
         )
 
 
