@@ -112,7 +112,7 @@ def test_geometry_of_timm_that_no_card_has_is_refused(tmp_path):
     import timm
 
     model = timm.create_model("test_resnet", pretrained_cfg_overlay={"crop_mode": "border"})
-    with pytest.raises(ConversionError, match=r"crop_mode='border' with crop_pct=.* has no such card"):
+    with pytest.raises(ConversionError, match=r"A card cannot express timm's crop_mode='border' with crop_pct="):
         convert("timm", model, tmp_path / "card")
 
 
@@ -162,14 +162,14 @@ def test_name_of_weights_of_torchvision_is_enough(tmp_path, weights):
 
 def test_classifier_without_a_last_linear_layer_is_refused(tmp_path, weights):
     weights("squeezenet1_1")
-    with pytest.raises(ConversionError, match=r"'squeezenet1_1' does not end in a linear layer, but in .*AvgPool2d"):
+    with pytest.raises(ConversionError, match=r"'squeezenet1_1' must end in a linear layer, not in .*AvgPool2d"):
         convert("torchvision", "squeezenet1_1", tmp_path / "card")
 
 
 def test_module_of_torchvision_is_refused_because_it_does_not_know_its_pixels(tmp_path):
     import torchvision
 
-    with pytest.raises(ConversionError, match="given by its name or that of its weights, not as a ResNet"):
+    with pytest.raises(ConversionError, match="name of a torchvision model or of its weights, not a ResNet"):
         convert("torchvision", torchvision.models.resnet18(), tmp_path / "card")
 
 
@@ -300,13 +300,13 @@ def test_text_part_of_a_pair_gives_what_the_two_share(pair, tmp_path):
 
 @pytest.mark.parametrize("part", [None, "audio"])
 def test_part_of_a_pair_must_be_chosen(part, pair, tmp_path):
-    with pytest.raises(ConversionError, match=rf"is a pair of encoders; say which .*part='vision' .*not {part!r}"):
+    with pytest.raises(ConversionError, match=rf"is a pair of encoders; pass part='vision' .*not {part!r}"):
         convert("transformers", pair, tmp_path / "card", part=part)
 
 
 def test_part_of_what_is_no_pair_is_refused(tmp_path):
     save("ViT", tmp_path / "source")
-    with pytest.raises(ConversionError, match="part='text' is for a pair of encoders; ViTModel is none"):
+    with pytest.raises(ConversionError, match="part='text' is for a pair of encoders; ViTModel is a single one"):
         convert("transformers", tmp_path / "source", tmp_path / "card", part="text")
     with pytest.raises(ConversionError, match="part='text' is for kind='transformers', not for kind='timm'"):
         convert("timm", "resnet18", tmp_path / "card", part="text")
@@ -396,9 +396,13 @@ def test_further_outputs_of_a_module_are_layers(tmp_path):
 @pytest.mark.parametrize(
     ("source", "options", "message"),
     [
-        (small_net, {}, "needs an example of what the module takes"),
+        (small_net, {}, "example must be an input of the module"),
         (small_net, {"example": np.ones((1, 5))}, "Sequential does not run on the example: RuntimeError"),
-        (small_net, {"example": np.ones((1, 3, 9, 9)), "pool": "max"}, "pool cannot be given here; PretrainedEmbedder"),
+        (
+            small_net,
+            {"example": np.ones((1, 3, 9, 9)), "pool": "max"},
+            "pool cannot be set here; pass layer and pool to PretrainedEmbedder",
+        ),
         (dict, {"example": np.ones((1, 5))}, "converts a torch.nn.Module, not a dict"),
     ],
 )
@@ -421,7 +425,7 @@ def test_module_that_depends_on_its_batch_is_refused(tmp_path):
 
 @pytest.mark.parametrize("options", [{"example": 1}, {"preset": "imagenet"}])
 def test_options_of_modules_are_refused_elsewhere(options, tmp_path):
-    with pytest.raises(ConversionError, match=f"{next(iter(options))} is for kind='module'; a model of timm brings"):
+    with pytest.raises(ConversionError, match=f"{next(iter(options))} is for kind='module'; a model of timm has"):
         convert("timm", "resnet18", tmp_path / "card", **options)
 
 

@@ -134,7 +134,9 @@ def test_deadline_ends_whatever_the_hub_does(server, fault):
     assert stored() == []
 
 
-@pytest.mark.parametrize(("status", "hint"), [(404, "Check the name against the files"), (401, "hf auth login"), (403, "accept its")])
+@pytest.mark.parametrize(
+    ("status", "hint"), [(404, "Check the name against the files"), (401, "hf auth login"), (403, "accept its")]
+)
 def test_status_and_hint_are_in_the_message(server, status, hint):
     server.fault = str(status)
     with pytest.raises(DownloadError, match=rf"HTTP status {status}.*{hint}") as raised:
