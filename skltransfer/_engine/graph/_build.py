@@ -131,9 +131,9 @@ def _free_batch(model: onnx.ModelProto, frozen: int) -> None:
     del model.graph.value_info[:]
     reshaped = {name for node in model.graph.node if node.op_type == "Reshape" for name in node.input[1:]}
     constants = [t for t in model.graph.initializer if t.name in reshaped]
-    made = [n for n in model.graph.node if n.op_type == "Constant" and n.output[0] in reshaped]
-    constants += [a.t for n in made for a in n.attribute if a.HasField("t")]
-    for numbers in (a.ints for n in made for a in n.attribute if a.name == "value_ints"):
+    nodes = [n for n in model.graph.node if n.op_type == "Constant" and n.output[0] in reshaped]
+    constants += [a.t for n in nodes for a in n.attribute if a.HasField("t")]
+    for numbers in (a.ints for n in nodes for a in n.attribute if a.name == "value_ints"):
         if len(numbers) > 1 and numbers[0] == frozen:
             numbers[0] = 0
     for tensor in constants:

@@ -270,8 +270,8 @@ def read(model: onnx.ModelProto) -> GraphInfo:
         if not _shape(value) or not value.type.tensor_type.elem_type:
             raise ModelError(f"The graph has no type or no shape for its input {value.name!r}; export it again.")
     known = {v.name: v for v in (*bare.graph.value_info, *bare.graph.output)}
-    made = [name for node in bare.graph.node for name in node.output if name in known]
-    layers = {name: _shape(known[name])[1:] for name in made if _is_layer(known[name], first_axis(main))}
+    produced = [name for node in bare.graph.node for name in node.output if name in known]
+    layers = {name: _shape(known[name])[1:] for name in produced if _is_layer(known[name], first_axis(main))}
     others = {i.name: _dtype(i) for i in inputs if i.name != main.name}
     output, features = bare.graph.output[0].name, _features(bare.graph)
     return GraphInfo(
