@@ -394,14 +394,14 @@ def test_graph_may_take(kind, tmp_path):
 @pytest.mark.parametrize("other", ["position_ids", "language"])
 def test_graph_that_takes_something_else_is_refused(other, tmp_path):
     graph = text_graphs.encoder({"input_ids": "int64", other: "int64"})
-    with pytest.raises(CardError, match=rf"Of the graph's inputs \(input_ids, {other}\) one must be token ids"):
+    with pytest.raises(CardError, match=rf"The graph's inputs are input_ids, {other}; one must be token ids"):
         PretrainedEmbedder(text_graphs.save(tmp_path, graph)).transform(TEXTS)
 
 
 def test_graph_that_takes_no_ids_is_refused(tmp_path):
     gather = text_graphs.node("Gather", ["table", "attention_mask"], ["states"])
     graph = text_graphs.model([gather], {"attention_mask": "int64"}, "states", table=TABLE)
-    with pytest.raises(CardError, match=r"Of the graph's inputs \(attention_mask\) one must be token ids"):
+    with pytest.raises(CardError, match=r"The graph's inputs are attention_mask; one must be token ids"):
         PretrainedEmbedder(text_graphs.save(tmp_path, graph)).transform(TEXTS)
 
 
@@ -426,7 +426,9 @@ def test_several_layers_stand_side_by_side(embedder):
 
 
 def test_flatten_is_refused(embedder):
-    with pytest.raises(LayerError, match="pool='flatten' would give rows of different lengths for texts; take 'mean'"):
+    with pytest.raises(
+        LayerError, match="pool='flatten' would give rows of different lengths for texts; pass pool='mean'"
+    ):
         embedder.set_params(pool="flatten").transform(TEXTS)
 
 
@@ -615,7 +617,7 @@ def test_grid_search_over_length_and_pool_runs_every_text_once_per_choice(embedd
 def test_tokenizers_is_named_with_its_extra_where_it_is_missing(tmp_path, monkeypatch):
     path = text_graphs.save(tmp_path)
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(MissingDependencyError, match=r"tokenizers is needed .*pip install 'skltransfer\[text\]'"):
+    with pytest.raises(MissingDependencyError, match=r"tokenizers is required .*pip install 'skltransfer\[text\]'"):
         PretrainedEmbedder(path).transform(["one"])
 
 
