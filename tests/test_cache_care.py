@@ -56,13 +56,13 @@ def test_info_is_printed(folder, capsys):
 
 
 def test_whole_folder_is_whole(folder, capsys):
-    assert run(capsys, "verify", folder) == (0, f"{folder}: 5 rows are intact, 0 were not and have been dropped\n")
+    assert run(capsys, "verify", folder) == (0, f"{folder}: 5 rows are intact, 0 were damaged and have been dropped\n")
 
 
 @pytest.mark.parametrize("damage", ["record = x'00'", "record = NULL", "record = 'text'", "record = 1.5"])
 def test_broken_rows_are_dropped_and_the_rest_stays(folder, capsys, damage):
     change(folder, f"UPDATE rows SET {damage} WHERE id = 2")
-    assert run(capsys, "verify", folder) == (1, f"{folder}: 4 rows are intact, 1 were not and have been dropped\n")
+    assert run(capsys, "verify", folder) == (1, f"{folder}: 4 rows are intact, 1 were damaged and have been dropped\n")
     assert run(capsys, "verify", folder)[0] == 0
 
 
