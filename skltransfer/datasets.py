@@ -1,7 +1,7 @@
-"""Small labelled data that travel inside the package, for examples, doctests and first tries.
+"""Small labeled data sets bundled with the package, for examples, doctests and first tries.
 
-This room owns the reading of ``skltransfer/data``. It knows nothing of models: images leave
-it as encoded bytes, texts as strings, the way any user would bring them.
+This room reads ``skltransfer/data``. It knows nothing of models: images are returned as encoded bytes and texts as
+strings, as users would pass them.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 __all__ = ["load_emoji"]
 
-# how each domain of emoji.zip is stored: its folder, and what its files end in
+#: Suffix of the files of each domain in emoji.zip; the domain is the name of their folder.
 _EMOJI_SUFFIXES = {"noto": "webp", "mono": "png"}
 
 
 def load_emoji(domain: str = "noto", *, return_X_y: bool = False) -> Bunch | tuple[list[bytes], np.ndarray]:
     """Load 785 emoji with their names, keywords, groups and subgroups (classification).
 
-    The same emoji are drawn in two styles, sample i being the same emoji in both, so that a
-    model learned on one style can be tried on the other. Groups are those of Unicode:
-    seven of 100 emoji and one of 85, each cut into subgroups of 5 to 27.
+    The same emoji are drawn in two styles, and sample i is the same emoji in both, so that a
+    model trained on one style can be tested on the other. Groups are those of Unicode:
+    seven of 100 emoji and one of 85, each divided into subgroups of 5 to 27.
 
     ============== ==========================================
     Classes        8 (group), 85 (subgroup)
@@ -57,7 +57,7 @@ def load_emoji(domain: str = "noto", *, return_X_y: bool = False) -> Bunch | tup
         images : list of bytes, length 785
             Encoded files, WebP (``"noto"``) or PNG (``"mono"``), on a white background.
         texts : list of str, length 785
-            The name, a colon, and the keywords parted by commas; the same in both domains.
+            The name, a colon, and comma-separated keywords; the same in both domains.
         target : ndarray of shape (785,), dtype int64
             The group, as an index into `target_names`.
         target_names : list of str, length 8
@@ -71,7 +71,7 @@ def load_emoji(domain: str = "noto", *, return_X_y: bool = False) -> Bunch | tup
         codepoints : list of str, length 785
             Its code point in hexadecimal: ``chr(int(codepoints[i], 16))`` is the emoji.
         DESCR : str
-            Where the data come from, and under which licenses.
+            Description, sources and licenses of the data.
 
     (images, target) : tuple, if ``return_X_y`` is True
         The `images` and the `target` described above.
@@ -79,7 +79,7 @@ def load_emoji(domain: str = "noto", *, return_X_y: bool = False) -> Bunch | tup
     Raises
     ------
     ValueError
-        If `domain` is not one of those above.
+        If `domain` is neither of these.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def load_emoji(domain: str = "noto", *, return_X_y: bool = False) -> Bunch | tup
     True
     """
     if domain not in _EMOJI_SUFFIXES:
-        raise ValueError(f"domain={domain!r} is not one of {sorted(_EMOJI_SUFFIXES)}.")
+        raise ValueError(f"domain={domain!r} must be one of {sorted(_EMOJI_SUFFIXES)}.")
     rows, images = _read_emoji(domain)
     target, target_names = _encode(row["group"] for row in rows)
     if return_X_y:

@@ -4,32 +4,32 @@
 
     SklTransferError
     ├── MissingDependencyError   (ImportError)   an extra is not installed
-    ├── ModelError               (ValueError)    something is wrong with a model or its card
-    │   ├── UnknownModelError                    no card, file or folder of that name
-    │   ├── CardError                            a card.json that cannot be used; all its mistakes at once
-    │   ├── LayerError                           no such tensor in the graph
-    │   ├── DownloadError        (OSError)       a file of the hub that cannot be fetched, with the status
+    ├── ModelError               (ValueError)    a model or its card is wrong
+    │   ├── UnknownModelError                    no card, file or folder has that name
+    │   ├── CardError                            a card.json cannot be used; lists all its mistakes
+    │   ├── LayerError                           the graph has no such tensor, or it cannot be pooled
+    │   ├── DownloadError        (OSError)       a file of the hub cannot be fetched
     │   ├── IntegrityError                       a file is not the one its card pins
-    │   ├── UnsafeModelError                     refused before ONNX Runtime sees it
     │   ├── ModelChangedError                    fitted with another backbone than the one that is there
-    │   ├── ProbeError                           it loads, but its rows are not embeddings
-    │   └── ConversionError                      a foreign model that cannot become a card
-    ├── DeviceError              (RuntimeError)  the device asked for cannot run, and why
-    │   └── OutOfMemoryError     (MemoryError)   not even one row fits
-    ├── SampleError              (ValueError)    a sample that cannot be read
-    ├── FolderError              (ValueError)    a folder that holds no labelled images
-    └── CacheError               (ValueError)    a folder that holds no cache, or a damaged one
+    │   ├── UnsafeModelError                     a graph is refused before ONNX Runtime opens it
+    │   ├── ProbeError                           a graph runs, but its rows are not embeddings
+    │   └── ConversionError                      a model cannot be converted to a card
+    ├── DeviceError              (RuntimeError)  the requested device cannot run
+    │   └── OutOfMemoryError     (MemoryError)   not even one row fits into its memory
+    ├── SampleError              (ValueError)    a sample cannot be read
+    ├── FolderError              (ValueError)    a folder does not hold labeled images
+    └── CacheError               (ValueError)    a folder does not hold a cache, or a damaged one
 
-    Unreadable                                   between rooms only: why a sample failed
+    Unreadable                                   internal: the reason why a sample cannot be read
 
     SklTransferWarning           (UserWarning)
-    ├── BadSamplesWarning                        rows left as NaN, listed in ``failures``
-    ├── DeviceWarning                            a GPU is there and cannot be used
-    ├── ModelWarning                             rows depend on their batch mates, and the like
-    ├── CacheWarning                             rows cannot be kept
-    └── InputWarning                             the input was read in a way worth knowing
+    ├── BadSamplesWarning                        some rows are NaN; ``failures`` lists them
+    ├── DeviceWarning                            a GPU is present and cannot be used
+    ├── ModelWarning                             a model is run in another way than usual
+    ├── CacheWarning                             rows cannot be cached
+    └── InputWarning                             the input may not be what was meant
 
-The room imports nothing of the package. A message says what came, what was expected and what to type.
+The room imports nothing of the package. A message contains the offending value, what was expected and what to type.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ class SklTransferError(Exception):
 
 
 class MissingDependencyError(SklTransferError, ImportError):
-    """An optional library is not installed; the message names the extra that brings it."""
+    """An optional library is not installed; the message names the extra that installs it."""
 
 
 class ModelError(SklTransferError, ValueError):
-    """Something is wrong with a model or with the card that describes it."""
+    """A model, or the card that describes it, is wrong."""
 
 
 class UnknownModelError(ModelError):
-    """Neither a registered name nor a file or folder that exists."""
+    """The model is neither a registered name nor an existing file or folder."""
 
 
 class CardError(ModelError):
-    """A card that cannot be used."""
+    """A card cannot be used."""
 
 
 class LayerError(ModelError):
@@ -72,9 +72,9 @@ class DownloadError(ModelError, OSError):
     Parameters
     ----------
     message : str
-        What was asked for, and what to do.
+        The message.
     status : int, optional
-        HTTP status of the answer, if there was one.
+        HTTP status of the response, if there was one.
     """
 
     def __init__(self, message: str, status: int | None = None) -> None:
@@ -90,7 +90,7 @@ class IntegrityError(ModelError):
 
 
 class UnsafeModelError(ModelError):
-    """A graph refused before it is run: foreign files, custom operators, endless expansion."""
+    """A graph is refused before it is opened: foreign files, custom operators, endless expansion."""
 
 
 class ModelChangedError(ModelError):
@@ -98,15 +98,15 @@ class ModelChangedError(ModelError):
 
 
 class ProbeError(ModelError):
-    """A graph that loads, but whose output on three probe rows cannot be embeddings."""
+    """A graph runs, but its output for three probe samples cannot be embeddings."""
 
 
 class ConversionError(ModelError):
-    """A foreign model cannot become a card, or its card would give other numbers."""
+    """A model cannot be converted, or the result would give other embeddings."""
 
 
 class DeviceError(SklTransferError, RuntimeError):
-    """A device asked for by name cannot run; the message says why and what mends it."""
+    """The requested device cannot run; the message has the reason and the fix."""
 
 
 class OutOfMemoryError(DeviceError, MemoryError):
@@ -115,16 +115,16 @@ class OutOfMemoryError(DeviceError, MemoryError):
 
 @dataclass(frozen=True, order=True)
 class Failure:
-    """One sample that could not be embedded.
+    """A sample that could not be embedded.
 
     Attributes
     ----------
     index : int
-        Position in the caller's X, from 0.
+        Position in X, from 0.
     path : str or None
-        File the sample came from, if it came from one.
+        File of the sample, if it is one.
     reason : str
-        What is wrong with it.
+        Why it could not be embedded.
     """
 
     index: int
@@ -132,13 +132,13 @@ class Failure:
     reason: str = field(compare=False)
 
     def __str__(self) -> str:
-        """Write one line; the path is escaped, for it may hold anything a file name may."""
+        """Format as one line; the path is escaped, because a file name may contain line breaks."""
         where = f" ({self.path!r})" if self.path is not None else ""
         return f"sample {self.index}{where}: {self.reason}"
 
 
 class SampleError(SklTransferError, ValueError):
-    """A sample that cannot be read or embedded.
+    """A sample cannot be read or embedded.
 
     Parameters
     ----------
@@ -156,20 +156,20 @@ class SampleError(SklTransferError, ValueError):
         self.index, self.path, self.reason = failure.index, failure.path, failure.reason
 
     def __str__(self) -> str:
-        """Say which sample, why, and how to go on without it."""
-        return f"{Failure(self.index, self.path, self.reason)}. Mend or drop it, or pass on_error='nan'."
+        """Format with the advice how to continue without the sample."""
+        return f"{Failure(self.index, self.path, self.reason)}. Fix or drop it, or pass on_error='nan'."
 
 
 class FolderError(SklTransferError, ValueError):
-    """A folder that does not hold labelled images: one subfolder per class, enough images in each."""
+    """A folder does not hold labeled images: one subfolder per class, with enough images in each."""
 
 
 class Unreadable(Exception):
-    """A sample that cannot be read; the text is the reason. The line turns it into a `Failure`."""
+    """A sample cannot be read; the message is the reason. The stream turns it into a `Failure`."""
 
 
 class CacheError(SklTransferError, ValueError):
-    """A folder that holds no cache, or one that cannot be read."""
+    """A folder does not hold a cache, or one that cannot be read."""
 
 
 class SklTransferWarning(UserWarning):
@@ -182,7 +182,7 @@ class BadSamplesWarning(SklTransferWarning):
     Attributes
     ----------
     failures : tuple of Failure
-        All of them, in the order of X.
+        All failed samples, in the order of X.
     """
 
     def __init__(self, failures: Sequence[Failure]) -> None:
@@ -190,29 +190,29 @@ class BadSamplesWarning(SklTransferWarning):
         self.failures = tuple(failures)
 
     def __str__(self) -> str:
-        """Show the first three; the rest are in ``failures``."""
+        """Format with the first three failures."""
         shown = "; ".join(map(str, self.failures[:3]))
         more = f"; and {len(self.failures) - 3} more" if len(self.failures) > 3 else ""
         return f"{len(self.failures)} rows are NaN: {shown}{more}. The warning's `failures` lists them all."
 
 
 class DeviceWarning(SklTransferWarning):
-    """A GPU exists and cannot be used; the run goes on, on the CPU."""
+    """A GPU is present and cannot be used; the CPU runs instead."""
 
 
 class ModelWarning(SklTransferWarning):
-    """Something about a model that changes how it is run."""
+    """A property of the model changes how it is run."""
 
 
 class CacheWarning(SklTransferWarning):
-    """Embeddings could not be kept; the run goes on without."""
+    """Embeddings could not be cached; they are computed nevertheless."""
 
 
 class InputWarning(SklTransferWarning):
-    """The input was understood in a way the user should know of."""
+    """The input is valid, and may not be what was meant."""
 
 
-#: Packages whose frames are not the user's: those that call us, and our own.
+#: Packages whose frames are not the user's: this one, and those that call it.
 NOT_THE_USER = ("skltransfer", "sklearn", "joblib", "importlib")
 
 
@@ -222,9 +222,9 @@ def warn(message: str | Warning, category: type[Warning] = UserWarning) -> None:
     Parameters
     ----------
     message : str or Warning
-        What to say; a Warning brings its own category.
+        The message; a Warning has its own category.
     category : type of Warning
-        One of this module, or FutureWarning for a name that goes away.
+        One of this module, or FutureWarning for a deprecated name.
     """
     level, frame = 2, sys._getframe(1)
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in NOT_THE_USER:
@@ -233,14 +233,14 @@ def warn(message: str | Warning, category: type[Warning] = UserWarning) -> None:
 
 
 def need(module: str, *, extra: str) -> ModuleType:
-    """Import an optional library, or say which extra installs it.
+    """Import an optional library; if that fails, raise an error that names the extra.
 
     Parameters
     ----------
     module : str
-        Name to import, such as ``"tqdm.auto"``.
+        Module to import, such as ``"tqdm.auto"``.
     extra : str
-        Extra of skltransfer that brings it, such as ``"progress"``.
+        Extra of skltransfer that installs it, such as ``"progress"``.
 
     Returns
     -------
@@ -256,26 +256,26 @@ def need(module: str, *, extra: str) -> ModuleType:
     except ImportError as err:
         library = module.partition(".")[0]
         raise MissingDependencyError(
-            f"{library} is needed here and cannot be imported ({err}). Type: pip install 'skltransfer[{extra}]'"
+            f"{library} is required and cannot be imported ({err}). Type: pip install 'skltransfer[{extra}]'"
         ) from err
 
 
 def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:
-    """Phrase the names closest to a wrong one, for the end of an error message.
+    """Return a suggestion of similar names, for the end of an error message.
 
     Parameters
     ----------
     name : str
-        What was asked for.
+        The wrong name.
     known : iterable of str
-        What there is.
+        The right names.
     most : int
-        How many to name.
+        Most names to suggest.
 
     Returns
     -------
     str
-        ``" Did you mean 'a' or 'b'?"``, or an empty string if nothing is close.
+        ``" Did you mean 'a' or 'b'?"``, or an empty string if no name is similar.
     """
     from difflib import get_close_matches
 

@@ -1,7 +1,7 @@
-"""Pictures and tables: what was measured, drawn with matplotlib or lined up as text.
+"""Figures drawn with matplotlib, and tables as text.
 
-The room is given results and knows nothing of how they were made. Figures are made without pyplot: no window opens, and
-the caller's figures and settings stay as they are.
+The room is given results and knows nothing of how they were computed. Figures are created without pyplot: no window
+opens, and the caller's figures and settings do not change.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from skltransfer.errors import need
 
 Points = npt.NDArray[np.floating[Any]]
 
-#: What matplotlib writes everywhere; by the suffix of the file.
+#: Suffixes of the formats that matplotlib writes on every platform.
 SUFFIXES = (".pdf", ".png", ".svg")
-#: Dots per inch, and side of a thumbnail in pixels and in points.
+#: Dots per inch; side of a thumbnail in pixels, and in points as drawn.
 DPI, THUMBNAIL, SHOWN = 150, 64, 17.0
-#: Thumbnails of a map, and how far apart they must be, as a part of its width.
+#: Most thumbnails of a map, and their least distance as a fraction of its width.
 MOST_THUMBNAILS, APART = 60, 0.055
-#: Classes that a legend can name.
+#: Most classes that a legend names.
 MOST_NAMED = 12
 INK, PALE, GRID = "#2b2b33", "#8d8d96", "#e9e9ee"
-#: A color and a marker per curve: they can be told apart without colors, too.
+#: A color and a marker per curve, so that curves can be distinguished without colors.
 LINES = (("#1f5fbf", "o"), ("#c2571a", "s"), ("#4d8f3c", "^"), ("#7a4fa3", "D"))
 STYLE = {
     "font.size": 9.5,
@@ -50,51 +50,51 @@ STYLE = {
 
 
 class Curve(Protocol):
-    """Scores with their spread."""
+    """A learning curve."""
 
     @property
     def name(self) -> str:
-        """What was scored."""
+        """Label of the curve."""
 
     @property
     def mean(self) -> Sequence[float]:
-        """From 0 to 1."""
+        """Mean scores, from 0 to 1."""
 
     @property
     def std(self) -> Sequence[float]:
-        """Of the repetitions."""
+        """Standard deviations of the scores."""
 
 
 class Data(Protocol):
-    """Labelled images."""
+    """Labeled images."""
 
     @property
     def samples(self) -> Sequence[Any]:
-        """What `images.read` takes."""
+        """Images, as `images.read` takes them."""
 
     @property
     def y(self) -> npt.NDArray[np.int64]:
-        """Index into `names`."""
+        """Classes, as indices into `names`."""
 
     @property
     def names(self) -> Sequence[str]:
-        """The classes."""
+        """Names of the classes."""
 
 
 class Comparison(Protocol):
-    """What `learning_curves_and_map` draws; `demo.Result` is one."""
+    """Input of `learning_curves_and_map`; `demo.Result` is one."""
 
     @property
     def model(self) -> str:
-        """What embedded."""
+        """Name of the backbone."""
 
     @property
     def labels(self) -> Sequence[int]:
-        """Labels per class."""
+        """Numbers of labels per class."""
 
     @property
     def curves(self) -> Sequence[Curve]:
-        """A score for each of `labels`."""
+        """Curves, each with a score for every entry of `labels`."""
 
     @property
     def data(self) -> Data:
@@ -102,7 +102,7 @@ class Comparison(Protocol):
 
     @property
     def rows(self) -> npt.NDArray[np.float32]:
-        """Their embeddings."""
+        """Embeddings of the images."""
 
 
 def learning_curves_and_map(result: Comparison, path: str | os.PathLike[str]) -> None:
@@ -110,10 +110,10 @@ def learning_curves_and_map(result: Comparison, path: str | os.PathLike[str]) ->
 
     Parameters
     ----------
-    result : demo.Result, or anything with the attributes of `Comparison`
-        What to draw.
+    result : Comparison
+        For instance a `demo.Result`.
     path : path
-        Ends in one of `SUFFIXES`. The same result makes the same PNG.
+        File to write; it ends in one of `SUFFIXES`. The same result gives the same PNG.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def learning_curves_and_map(result: Comparison, path: str | os.PathLike[str]) ->
 
 
 def score_against_cost(frame: Any, path: str | os.PathLike[str] | BinaryIO) -> None:
-    """Draw what `selection.compare_backbones` found: the score of each backbone against the time of a sample.
+    """Draw the result of `selection.compare_backbones`: the score of each backbone against the time per sample.
 
     Parameters
     ----------
@@ -143,8 +143,8 @@ def score_against_cost(frame: Any, path: str | os.PathLike[str] | BinaryIO) -> N
 
     Notes
     -----
-    A dot is the mean of the folds, its bar their standard deviation, a small cross the vote of the nearest neighbours.
-    The line joins the backbones that no other beats in both score and time: the choice is among them.
+    A dot is the mean of the folds, a bar their standard deviation, and a cross the score of the nearest neighbors. The
+    line is the Pareto front: it joins the backbones that no cheaper one beats.
 
     Raises
     ------
@@ -157,15 +157,15 @@ def score_against_cost(frame: Any, path: str | os.PathLike[str] | BinaryIO) -> N
         axes = figure.subplots()
         (color, marker), (other, _) = LINES[:2]
         time, score = frame["ms_per_sample"].to_numpy(), frame["score"].to_numpy()
-        best = unbeaten(time, score)
+        best = pareto_front(time, score)
         axes.plot(time[best], score[best], color=color, linewidth=1, alpha=0.5, zorder=1)
         axes.errorbar(
             time, score, frame["score_std"], fmt=marker, color=color, elinewidth=1, label="probe, mean and std"
         )
-        axes.scatter(time, frame["knn"], marker="x", color=other, s=26, label="nearest neighbours, leave-one-out")
+        axes.scatter(time, frame["knn"], marker="x", color=other, s=26, label="nearest neighbors, leave-one-out")
         for name, x, y in zip(frame.index, time, score, strict=True):
             axes.annotate(name, (x, y), (7, 5), textcoords="offset points", fontsize=8.5)
-        axes.set(xlabel="ms per sample", ylabel="score", title="What a backbone is worth, and costs")
+        axes.set(xlabel="ms per sample", ylabel="score", title="Score and cost of backbones")
         axes.set_xlim(0, 1.25 * time.max())
         axes.grid(color=GRID)
         axes.set_axisbelow(True)
@@ -173,8 +173,8 @@ def score_against_cost(frame: Any, path: str | os.PathLike[str] | BinaryIO) -> N
         figure.savefig(path, facecolor="white")
 
 
-def unbeaten(cost: npt.NDArray[Any], score: npt.NDArray[Any]) -> list[int]:
-    """Give those, the cheapest first, than which no other is as cheap and better: their scores rise with the cost."""
+def pareto_front(cost: npt.NDArray[Any], score: npt.NDArray[Any]) -> list[int]:
+    """Return the Pareto front: indices of backbones that no cheaper one beats, cheapest first."""
     chosen: list[int] = []
     for index in np.lexsort((-score, cost)):
         if not chosen or score[index] > score[chosen[-1]]:
@@ -183,7 +183,7 @@ def unbeaten(cost: npt.NDArray[Any], score: npt.NDArray[Any]) -> list[int]:
 
 
 def flat_map(rows: npt.NDArray[np.float32], seed: int = 0) -> Points:
-    """Lay embeddings out in the plane, neighbours beside each other: PCA, then t-SNE.
+    """Project embeddings to the plane, by PCA and then t-SNE.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def flat_map(rows: npt.NDArray[np.float32], seed: int = 0) -> Points:
     Returns
     -------
     ndarray of shape (n, 2)
-        From 0 to 1.
+        Coordinates from 0 to 1.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
@@ -205,14 +205,14 @@ def flat_map(rows: npt.NDArray[np.float32], seed: int = 0) -> Points:
     short = PCA(columns, svd_solver="full").fit_transform(rows.astype(np.float64))
     perplexity = min(30.0, (len(rows) - 1) / 3)
     tsne = TSNE(perplexity=perplexity, init="random" if columns < 2 else "pca", random_state=seed)
-    with threadpool_limits(1):  # so few points are done sooner by one thread (measured: 3 s against 20 of two)
+    with threadpool_limits(1):  # faster for so few points (measured: 3 s, with two threads 20 s)
         places = tsne.fit_transform(short)
     low, high = places.min(axis=0), places.max(axis=0)
     return np.asarray((places - low) / np.maximum(high - low, 1e-12))
 
 
 def _draw_curves(axes: Any, result: Comparison) -> None:
-    """Draw a line and its band per curve, each named at its end."""
+    """Draw a line and a band per curve, with its name at the end."""
     x = np.asarray(result.labels)
     heights = push_apart([100 * curve.mean[-1] for curve in result.curves], 10.0)
     for curve, height, (color, marker) in zip(result.curves, heights, LINES, strict=False):
@@ -227,7 +227,7 @@ def _draw_curves(axes: Any, result: Comparison) -> None:
 
 
 def push_apart(values: Sequence[float], gap: float) -> list[float]:
-    """Move numbers up, in their order, until neighbours are at least `gap` apart."""
+    """Increase numbers, keeping their order, until all are at least `gap` apart."""
     moved, floor = [0.0] * len(values), -np.inf
     for index in np.argsort(values, kind="stable"):
         floor = moved[index] = max(float(values[index]), floor + gap)
@@ -235,7 +235,7 @@ def push_apart(values: Sequence[float], gap: float) -> list[float]:
 
 
 def _finish_curves(axes: Any, x: npt.NDArray[Any], chance: float) -> None:
-    """Scale, ticks, and where guessing the most frequent class would be."""
+    """Draw the chance level, and set scales, ticks and labels."""
     axes.plot(x[[0, -1]], [chance, chance], color=PALE, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     axes.annotate("most frequent class", (x[0], chance), (0, 3), textcoords="offset points", color=PALE, fontsize=8.5)
     axes.set_xscale("log")
@@ -247,11 +247,11 @@ def _finish_curves(axes: Any, x: npt.NDArray[Any], chance: float) -> None:
     axes.set_axisbelow(True)
     axes.set_xlabel("labels per class")
     axes.set_ylabel("accuracy on unseen images, %")
-    axes.set_title("What a few labels are worth")
+    axes.set_title("Accuracy with few labels")
 
 
 def _draw_map(axes: Any, result: Comparison, places: Points) -> None:
-    """Draw a dot per image, colored by class, and some of the images themselves."""
+    """Draw a dot per image, colored by class, and thumbnails of some images."""
     colors = class_colors(len(result.data.names))
     for label, name in enumerate(result.data.names):
         members = places[result.data.y == label]
@@ -260,7 +260,7 @@ def _draw_map(axes: Any, result: Comparison, places: Points) -> None:
         _add_thumbnail(axes, result.data.samples[index], places[index], colors[result.data.y[index]])
     axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), xticks=[], yticks=[])
     axes.spines[["left", "bottom"]].set_visible(False)
-    axes.set_title(f"{len(places)} images as {result.model} sees them (t-SNE)")
+    axes.set_title(f"{len(places)} images embedded by {result.model} (t-SNE)")
     if len(result.data.names) <= MOST_NAMED:
         axes.legend(
             loc="upper center", bbox_to_anchor=(0.5, 0), ncols=4, frameon=False, handletextpad=0.1, columnspacing=1.2,
@@ -278,7 +278,7 @@ def _add_thumbnail(axes: Any, sample: Any, place: Points, color: Any) -> None:
 
 
 def class_colors(count: int) -> list[Any]:
-    """Give as many colors: those made to be told apart where there are enough, else a walk along the rainbow."""
+    """Return colors of a qualitative colormap if it has enough of them, else of a continuous one."""
     colormaps = need("matplotlib", extra="plot").colormaps
     for size, name in ((10, "tab10"), (20, "tab20")):
         if count <= size:
@@ -292,16 +292,16 @@ def spread(places: Points, most: int, apart: float) -> list[int]:
     Parameters
     ----------
     places : ndarray of shape (n, 2)
-        Of all points.
+        Coordinates of all points.
     most : int
-        How many to choose.
+        Most points to choose.
     apart : float
-        Smallest distance, along the axis along which two are further apart: thumbnails are squares.
+        Least distance, as maximum over both axes because thumbnails are squares.
 
     Returns
     -------
     list of int
-        Indices; the first is the point nearest to the centre, the next always the farthest from those chosen.
+        Indices. The first point is the nearest to the center, each next one the farthest from those chosen.
     """
     chosen = [int(np.abs(places - places.mean(axis=0)).max(axis=1).argmin())]
     distance = np.abs(places - places[chosen[0]]).max(axis=1)
@@ -312,19 +312,19 @@ def spread(places: Points, most: int, apart: float) -> list[int]:
 
 
 def table(rows: Iterable[Sequence[object]], header: Sequence[str] = ()) -> str:
-    """Line up columns as text.
+    """Format rows as a text table with aligned columns.
 
     Parameters
     ----------
     rows : iterable of sequences
-        Their values are written with ``str``.
+        Values are formatted with ``str``.
     header : sequence of str
-        Names of the columns; a rule is drawn below them.
+        Names of the columns, with a rule below.
 
     Returns
     -------
     str
-        Lines without trailing blanks or newline.
+        Lines without trailing blanks, and without a final newline.
     """
     cells = [[str(value) for value in row] for row in rows]
     if header:

@@ -1,8 +1,8 @@
-"""The main job on real images: what a few labels are worth with a backbone, and without one.
+"""Accuracy of a classifier on real images, at several numbers of labels, with a backbone and without one.
 
-The room computes and returns a `Result`; it prints and draws nothing. Labelled images come from a folder with one
+The room computes and returns a `Result`; it prints and draws nothing. Labeled images come from a folder with one
 subfolder per class, or from `datasets.load_emoji`. The embeddings are computed once, outside the folds: a backbone
-learns nothing from them, so the scores are those of the whole pipeline (a test compares).
+learns nothing from the samples, so the scores are those of the whole pipeline (a test compares).
 """
 
 from __future__ import annotations
@@ -28,37 +28,37 @@ from skltransfer.errors import CardError, Failure, FolderError
 Indices = npt.NDArray[np.int64]
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-#: Images a demo takes, and classes it takes at least that many images of if they have them: more would take minutes.
-MOST, MOST_PER_CLASS = 1000, 20
-#: Every class must be in the training and the test part of every split.
+#: Most images of a demo: more would take minutes. With many classes, `MIN_PER_CLASS` images of each are used instead.
+MAX_IMAGES, MIN_PER_CLASS = 1000, 20
+#: Folds and their repetitions. A class needs as many images as folds, to be in both parts of every split.
 FOLDS, REPEATS = 5, 2
-#: Labels per class that are tried, as far as the images allow; all of them come last.
+#: Numbers of labels per class, as far as the images allow; all labels come last.
 LABELS = (2, 5, 10, 20, 50, 100)
-#: What the baseline sees, of images the backbone has already read, however large.
+#: Preparation for the baseline. The backbone has read the images before, so there is no limit of their size.
 BASELINE = ImageSpec(size=(32, 32), resize="squash", draft=True, max_pixels=2**31)
 
-HOW = "Give a folder with one subfolder of images per class, such as photos/cat/1.jpg and photos/dog/1.jpg."
+ADVICE = "Pass a folder with one subfolder of images per class, such as photos/cat/1.jpg and photos/dog/1.jpg."
 
 
-class Labelled(NamedTuple):
-    """Images and what they show.
+class LabeledImages(NamedTuple):
+    """Images and their classes.
 
     Attributes
     ----------
     samples : list
         Paths, or encoded images.
     y : ndarray of shape (n,), int64
-        Index into `names`.
+        Indices into `names`.
     names : tuple of str
-        The classes.
+        Names of the classes.
     """
 
     samples: list[Any]
     y: Indices
     names: tuple[str, ...]
 
-    def take(self, chosen: Indices) -> Labelled:
-        """Keep some of the images."""
+    def subset(self, chosen: Indices) -> LabeledImages:
+        """Return some of the images."""
         return self._replace(samples=[self.samples[i] for i in chosen], y=self.y[chosen])
 
     def counts(self) -> Indices:
@@ -73,9 +73,9 @@ class Curve:
     Parameters
     ----------
     name : str
-        What was learned from.
+        Label of the curve.
     mean, std : tuple of float
-        Over the splits, from 0 to 1, an entry for every entry of `Result.labels`.
+        Over the splits, from 0 to 1, for every entry of `Result.labels`.
     """
 
     name: str
@@ -85,24 +85,24 @@ class Curve:
 
 @dataclass(frozen=True)
 class Result:
-    """What the demo found.
+    """Result of the demo.
 
     Parameters
     ----------
     model, device : str
-        What embedded, and where it ran.
+        Name of the backbone, and the device it ran on.
     found : int
-        Number of images there were; at most `MOST` are used, or `MOST_PER_CLASS` of every class.
-    data : Labelled
+        Number of images found; of many, `MAX_IMAGES` are used, or `MIN_PER_CLASS` of every class if that is more.
+    data : LabeledImages
         The images used.
     rows : ndarray of shape (n, columns), float32
         Their embeddings.
     labels : tuple of int
-        Labels per class that were learned from; the last is the average when all are.
+        Numbers of labels per class; the last is the average if all labels are used.
     curves : tuple of Curve
-        The embedding, then the baseline.
+        Of the embedding, and of the baseline.
     images_per_second : float
-        Of the embedding pass: read, decode, prepare and run.
+        Speed of the embedding: read, decode, prepare and run.
     dropped : tuple of Failure
         Images that could not be read.
     """
@@ -110,7 +110,7 @@ class Result:
     model: str
     device: str
     found: int
-    data: Labelled
+    data: LabeledImages
     rows: npt.NDArray[np.float32]
     labels: tuple[int, ...]
     curves: tuple[Curve, ...]
@@ -133,16 +133,16 @@ def run(
     seed: int = 0,
     log: Callable[[str], None] = lambda text: None,
 ) -> Result:
-    """Compare embeddings with raw pixels on labelled images, at several numbers of labels.
+    """Compare embeddings with raw pixels on labeled images, at several numbers of labels.
 
     Parameters
     ----------
     folder : path, optional
-        With one subfolder of images per class; the emoji of `datasets.load_emoji` by default.
+        Folder with one subfolder of images per class; by default the emoji of `datasets.load_emoji`.
     model, device
         As in `PretrainedEmbedder`.
     seed : int
-        Chooses the splits, and the images if there are too many.
+        Seed of the splits, and of the choice of images if there are too many.
     log : callable
         Called with a few words about the next step.
 
@@ -165,7 +165,7 @@ def run(
     failed = np.array([failure.index for failure in embedded.failures], np.int64)
     readable = np.setdiff1d(np.arange(len(data.y)), failed)
     dropped = tuple(embedded.failures)
-    data, rows = _checked(data.take(readable), folder, dropped), embedded.rows[readable]
+    data, rows = _checked(data.subset(readable), folder, dropped), embedded.rows[readable]
     log("learning from embeddings and from raw pixels")
     labels, curves = _compare(rows, _pixels(data.samples), data, seed)
     return Result(plan.card.name, str(plan.device), len(everything.y), data, rows, labels, curves, speed, dropped)
@@ -182,38 +182,39 @@ def _plan(model: str | os.PathLike[str] | Card, device: str) -> plans.Plan:
 # Images
 
 
-def load(folder: str | os.PathLike[str] | None = None) -> Labelled:
-    """List the labelled images of a folder, or load the emoji.
+def load(folder: str | os.PathLike[str] | None = None) -> LabeledImages:
+    """List the labeled images of a folder, or load the emoji.
 
     Parameters
     ----------
     folder : path, optional
-        With one subfolder of images per class; hidden files and files with other suffixes than `SUFFIXES` are left out.
+        Folder with one subfolder of images per class. Hidden files and files with other suffixes than `SUFFIXES` are
+        ignored.
 
     Returns
     -------
-    Labelled
+    LabeledImages
         Sorted by class, then by name.
 
     Raises
     ------
     FolderError
-        If there are fewer than two classes, or fewer than five images of one.
+        If there are fewer than two classes, or fewer than five images of a class.
     """
     if folder is None:
         emoji: Any = load_emoji()
-        return Labelled(emoji.images, emoji.target, tuple(emoji.target_names))
+        return LabeledImages(emoji.images, emoji.target, tuple(emoji.target_names))
     classes = _classes(Path(folder))
     samples = [str(file) for files in classes.values() for file in files]
     y = np.repeat(np.arange(len(classes)), [len(files) for files in classes.values()])
-    return _checked(Labelled(samples, y, tuple(classes)), folder)
+    return _checked(LabeledImages(samples, y, tuple(classes)), folder)
 
 
 def _classes(folder: Path) -> dict[str, list[Path]]:
     """List the images of every subfolder."""
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
-        raise FolderError(f"The folder {str(folder)!r} {what}. {HOW}")
+        raise FolderError(f"The folder {str(folder)!r} {what}. {ADVICE}")
     subfolders = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     return {subfolder.name: _images(subfolder) for subfolder in subfolders}
 
@@ -223,11 +224,11 @@ def _images(folder: Path) -> list[Path]:
     return [file for file in files if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
 
 
-def _checked(data: Labelled, folder: object, dropped: Sequence[Failure] = ()) -> Labelled:
-    """Refuse what cannot be cross-validated."""
+def _checked(data: LabeledImages, folder: object, dropped: Sequence[Failure] = ()) -> LabeledImages:
+    """Check that every class can be cross-validated."""
     if len(data.names) < 2:
-        there = f"only {data.names[0]!r}" if data.names else "none"
-        raise FolderError(f"The folder {str(folder)!r} needs two or more classes, it has {there}. {HOW}")
+        found = f"only {data.names[0]!r}" if data.names else "none"
+        raise FolderError(f"The folder {str(folder)!r} needs two or more classes, it has {found}. {ADVICE}")
     few = [f"{name!r} ({n})" for name, n in zip(data.names, data.counts(), strict=True) if n < FOLDS]
     if few:
         raise FolderError(
@@ -238,21 +239,21 @@ def _checked(data: Labelled, folder: object, dropped: Sequence[Failure] = ()) ->
     return data
 
 
-def _some(data: Labelled, seed: int) -> Labelled:
-    """Keep so many images of each class, at random, that the demo takes seconds."""
-    most = max(MOST // len(data.names), MOST_PER_CLASS)
+def _some(data: LabeledImages, seed: int) -> LabeledImages:
+    """Return so many random images of each class that the demo takes seconds."""
+    most = max(MAX_IMAGES // len(data.names), MIN_PER_CLASS)
     mixed = np.random.default_rng(seed).permutation(len(data.y))
-    return data.take(np.sort(_first_of_each(mixed, data.y, most)))
+    return data.subset(np.sort(_first_of_each(mixed, data.y, most)))
 
 
 def _first_of_each(order: Indices, y: Indices, most: int) -> Indices:
-    """Walk through images in an order and keep the first few of each class."""
+    """Return the first few images of each class, in the given order."""
     kept = [order[y[order] == label][:most] for label in np.unique(y)]
     return np.concatenate(kept)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Columns
+# Features
 
 
 def _embed(samples: Sequence[Any], plan: plans.Plan) -> tuple[stream.Embedded, float]:
@@ -265,7 +266,7 @@ def _embed(samples: Sequence[Any], plan: plans.Plan) -> tuple[stream.Embedded, f
 
 
 def _pixels(samples: Sequence[Any]) -> npt.NDArray[np.float32]:
-    """Scale every image down and lay its pixels in a row."""
+    """Return the pixels of every image, scaled down."""
     small = [images.prepare(images.read(sample), BASELINE).ravel() for sample in samples]
     return np.stack(small).astype(np.float32)
 
@@ -275,11 +276,11 @@ def _pixels(samples: Sequence[Any]) -> npt.NDArray[np.float32]:
 
 
 def _compare(
-    rows: npt.NDArray[np.float32], pixels: npt.NDArray[np.float32], data: Labelled, seed: int
+    rows: npt.NDArray[np.float32], pixels: npt.NDArray[np.float32], data: LabeledImages, seed: int
 ) -> tuple[tuple[int, ...], tuple[Curve, ...]]:
-    """Cross-validate the same classifier on both, on the same splits."""
+    """Cross-validate a classifier on embeddings and on pixels, on the same splits."""
     counts = data.counts()
-    smallest = int((counts - -(-counts // FOLDS)).min())  # of any training part
+    smallest = int((counts - -(-counts // FOLDS)).min())  # labels of the rarest class in a training part
     sizes = [k for k in LABELS if k < smallest]
     splits = [list(_splits(data.y, k, seed)) for k in (*sizes, len(data.y))]
     curves = (
@@ -290,7 +291,7 @@ def _compare(
 
 
 def _splits(y: Indices, labels: int, seed: int) -> Iterator[tuple[Indices, Indices]]:
-    """Make stratified splits whose training parts hold at most so many labels of each class."""
+    """Yield stratified splits whose training parts hold at most `labels` samples of each class."""
     from sklearn.model_selection import RepeatedStratifiedKFold
 
     rng = np.random.default_rng(seed)

@@ -1,7 +1,7 @@
-"""Names for models of the Hugging Face Hub, and their way from an address to a card.
+"""Names of models on the Hugging Face Hub, and the cards of fetched models.
 
-The table is data, ``data/registry.json``: of each name the address, and what a graph cannot say of itself. The hashes
-of the files cannot be known before they are fetched; the first fetch records them, and says so.
+The table is data, ``data/registry.json``: for each name the address, and the fields of the card that a graph does not
+contain. Hashes of the files are unknown before they are fetched; the first fetch records them and warns.
 """
 
 from __future__ import annotations
@@ -26,43 +26,46 @@ def table() -> Mapping[str, Mapping[str, Any]]:
     Returns
     -------
     mapping of str to mapping
-        Of each name ``address``, ``modality``, ``columns`` and ``card``: fields as `catalog.load_card` takes them.
-        ``classifier`` says that the graph ends in one: what goes into it is the embedding.
+        For each name ``address``, ``modality``, ``columns`` and ``card``: fields as `catalog.load_card` takes them.
+        With ``classifier`` the graph ends in a classifier, and the embedding is the input of its last layer.
     """
     text = importlib.resources.files("skltransfer").joinpath("data/registry.json").read_text("utf8")
     return MappingProxyType(json.loads(text))
 
 
 def knows(model: str) -> bool:
-    """Tell whether a model is a name of the table, or an address of the hub."""
+    """Check whether a model is a name of the table or an address of the hub."""
     return model in table() or model.startswith(hub.SCHEME)
 
 
 def address(model: str) -> hub.Address:
-    """Give the address of a name; an address stays what it is."""
+    """Return the address of a name or of an address."""
     return hub.Address.parse(table()[model]["address"] if model in table() else model)
 
 
 @process.memo(64)
 def find(model: str) -> Card:
-    """Find a model, fetching it if this machine has never done so; once per process."""
+    """Return the card of a model, fetching it if it is not in the store; done once per process."""
     return pull(model)
 
 
 def pull(model: str, *, refresh: bool = False) -> Card:
-    """Fetch a model of the hub, or find it in the store; one that is new is opened first in a child process.
+    """Return the card of a model of the hub, fetching it if it is not in the store.
+
+    A new model is inspected in a child process before it is used.
 
     Parameters
     ----------
     model : str
         A name or an address.
     refresh : bool
-        Whether to ask the hub even if the store has it.
+        Whether to ask the hub even if the model is in the store.
 
     Returns
     -------
     Card
-        Every file pinned. Its author's card, if one lies beside the graph, else what a graph without a card gets.
+        With every file pinned. If the repository has a card beside the graph, that card; else the one that a graph
+        without a card gets.
     """
     where = address(model)
     pulled = hub.pull(where, check=lambda new: inspection.inspect_model(unpinned(_card(where, new))), refresh=refresh)
@@ -81,7 +84,7 @@ def _card(address: hub.Address, pulled: hub.Pulled) -> Card:
 
 
 def known_of(model: str, card: Card) -> dict[str, Any]:
-    """Give what the table says of a model, beside its address, as `catalog.load_card` takes it."""
+    """Return the fields of the table for a model, without its address, as `catalog.load_card` takes them."""
     if model not in table():
         return {}
     entry = table()[model]
@@ -90,5 +93,5 @@ def known_of(model: str, card: Card) -> dict[str, Any]:
 
 
 def unpinned(card: Card) -> Card:
-    """Forget the hashes of a card's files."""
+    """Return the card without the hashes of its files."""
     return dataclasses.replace(card, files={role: ModelFile(file.path) for role, file in card.files.items()})

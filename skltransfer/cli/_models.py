@@ -142,8 +142,8 @@ def _pull(args: argparse.Namespace) -> int:
 
 def _quantize(args: argparse.Namespace) -> int:
     given = samples.of_path(args.samples) if args.samples else None
-    made = quantization.quantize(args.model, args.precision, given)
-    print(f"Written: {made.folder}\nCompared with {args.model}: {_figures(made.measured)}")
+    found = quantization.quantize(args.model, args.precision, given)
+    print(f"Written: {found.folder}\nCompared with {args.model}: {_figures(found.measured)}")
     print(f"Use it with: PretrainedEmbedder({args.model!r}, precision={args.precision!r})")
     return 0
 

@@ -1,8 +1,7 @@
-"""The way in: a model of another library to a card folder, refused unless the two agree.
+"""Conversion of models of other libraries to card folders, refused unless the embeddings agree.
 
-The graph is exported by torch; what surrounds it - size and scaling of pixels, tokenizer, lengths, pooling,
-normalisation - is read from the source's own configuration and becomes part of the graph or of the card. (`export` is
-the way out.)
+torch exports the graph. Size and scaling of pixels, tokenizer, lengths, pooling and normalization are read from the
+source's own configuration and become part of the graph or of the card.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from skltransfer.errors import ConversionError
 
 __all__ = ["PARTS", "SOURCES", "TOLERANCE", "convert"]
 
-#: Libraries, and how a model of each is read.
+#: Functions that read a model, by library.
 SOURCES: dict[str, Callable[..., Source]] = {
     "sentence-transformers": _texts.sentence_transformer,
     "timm": _images.timm,
@@ -46,41 +45,41 @@ def convert(
     kind : {"sentence-transformers", "timm", "torchvision", "transformers", "module"}
         Library the model comes from; ``"module"`` is any other `torch.nn.Module`.
     source : str, path or torch.nn.Module
-        Its folder, or its name as that library takes it, with pretrained weights: ``"resnet50"`` or
-        ``"local-dir:FOLDER"`` of timm, ``"resnet50"`` or ``"ResNet50_Weights.IMAGENET1K_V1"`` of torchvision. Of timm
-        and ``"module"`` also the module itself.
+        Folder of the model, or its name in that library, with pretrained weights: ``"resnet50"`` or
+        ``"local-dir:FOLDER"`` for timm, ``"resnet50"`` or ``"ResNet50_Weights.IMAGENET1K_V1"`` for torchvision. For
+        timm and ``"module"`` also the module itself.
     output : path
         Folder to write; it must not exist.
     part : {"vision", "text"}, optional
-        Of a pair of encoders of transformers, such as CLIP or SigLIP, the one to convert. Its embedding is that which
-        images and texts have in common.
+        Encoder to convert, of a pair of transformers such as CLIP or SigLIP. Its embedding is the projection to the
+        space that images and texts share.
     example : ndarray or torch.Tensor of shape (n_samples, ...), float32, optional
-        What a ``"module"`` takes, which needs one; every axis but the first is taken for fixed.
+        Example input, required for a ``"module"``; every axis but the first is fixed.
     **changes
-        Of a ``"module"`` only: fields of the card and of its input, as in `skltransfer.load_card`, such as
-        ``preset="imagenet"``. With none about pixels the card takes numbers as they are.
+        For a ``"module"`` only: fields of the card and of its input, as in `skltransfer.load_card`, such as
+        ``preset="imagenet"``. Without a field about pixels the card takes arrays.
 
     Returns
     -------
     Path
-        The folder, to be given to ``PretrainedEmbedder(model=...)``.
+        The folder, to pass to ``PretrainedEmbedder(model=...)``.
 
     Raises
     ------
     ConversionError
         If the kind is unknown, the folder exists, the model cannot be loaded or has parts that cannot be converted,
-        or the card's embeddings differ from the source's by more than `TOLERANCE`; nothing is written then.
+        or the card's embeddings differ from the source's by more than `TOLERANCE`. Nothing is written then.
     CardError
-        If **changes are no fields of the card or of its input.
+        If **changes are not fields of the card or of its input.
     MissingDependencyError
         If torch or the library is not installed: ``pip install 'skltransfer[convert]'``.
 
     Notes
     -----
-    The embedding of an image model is what goes into its classifier, or its pooled output if it has none; of a text
-    model what sentence-transformers says, or the mean of the last hidden state; of a part of a pair its projection. The
-    states before are layers of the
-    card. Agreement is tested on images and texts of several sizes, prepared by each side in its own way.
+    The embedding of an image model is the input of its classifier, or its pooled output if it has no classifier. That
+    of a text model is the output of sentence-transformers, or the mean of the last hidden state. That of an encoder of
+    a pair is its projection. The hidden states are layers of the card. Agreement is tested on images and texts of
+    several sizes, which the source and the card each prepare themselves.
 
     References
     ----------
@@ -95,13 +94,15 @@ def convert(
     """
     output = Path(output)
     if kind not in SOURCES:
-        raise ConversionError(f"kind={kind!r} is not one of {', '.join(SOURCES)}.")
+        raise ConversionError(f"kind={kind!r} must be one of {', '.join(SOURCES)}.")
     given = {name: value for name, value in {"part": part, "example": example, **changes}.items() if value is not None}
     _check(kind, given)
     if output.exists():
-        raise ConversionError(f"{str(output)!r} exists; give a folder that does not.")
+        raise ConversionError(f"output={str(output)!r} exists; pass a folder that does not.")
     if not output.absolute().parent.is_dir():
-        raise ConversionError(f"There is no folder {str(output.absolute().parent)!r} to write {output.name!r} into.")
+        raise ConversionError(
+            f"There is no folder {str(output.absolute().parent)!r} to write {output.name!r} to; create it first."
+        )
     found = SOURCES[kind](source, **given)
     with tempfile.TemporaryDirectory(dir=output.absolute().parent) as temporary:
         folder = Path(temporary) / output.name
@@ -112,11 +113,11 @@ def convert(
 
 
 def _check(kind: str, given: dict[str, Any]) -> None:
-    """Refuse options that are for models of other kinds."""
+    """Check that the options are for models of this kind."""
     if "part" in given and kind != "transformers":
         raise ConversionError(f"part={given['part']!r} is for kind='transformers', not for kind={kind!r}.")
     foreign = given.keys() - {"part"}
     if foreign and kind != "module":
         raise ConversionError(
-            f"{', '.join(sorted(foreign))} is for kind='module'; a model of {kind} brings its own configuration."
+            f"{', '.join(sorted(foreign))} is for kind='module'; a model of {kind} has its own configuration."
         )

@@ -1,4 +1,4 @@
-"""Any module of torch: exported with an example; what it takes is told by the caller."""
+"""Any `torch.nn.Module`, exported with an example; the caller describes its input."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import numpy as np
 from skltransfer._engine.modalities import image
 from skltransfer.cards import Card, ImageSpec
 from skltransfer.convert._images import IMAGES
-from skltransfer.convert._source import Source, refusing, wrapped
+from skltransfer.convert._source import Source, conversion_errors, wrapped
 from skltransfer.errors import ConversionError, need
 
-#: What says that an array of four axes holds the pixels of images.
+#: Fields that mean that the module takes the pixels of images.
 PIXELS = {"preset", "range", "mean", "std"}
-#: What the caller may choose at every use, hence not here.
+#: Fields that are parameters of `PretrainedEmbedder`, or that the conversion sets.
 LATER = {"layer", "pool", "modality", "input", "files", "folder"}
 
 
 def module(source: Any, *, example: Any = None, **changes: Any) -> Source:
-    """Read a module.
+    """Read a module of torch.
 
     Parameters
     ----------
     source : torch.nn.Module
-        Takes one tensor; gives one, the embedding, or several, the embedding first.
+        Takes one tensor; returns the embedding, or several tensors, the embedding first.
     example : ndarray or torch.Tensor
-        What it takes.
+        Example input.
     **changes
         As in `catalog.load_card`.
 
@@ -41,13 +41,15 @@ def module(source: Any, *, example: Any = None, **changes: Any) -> Source:
         raise ConversionError(f"kind='module' converts a torch.nn.Module, not a {type(source).__name__}.")
     if example is None or np.ndim(example) < 2 or not len(example):
         raise ConversionError(
-            "kind='module' needs an example of what the module takes, samples along the first axis: "
+            f"example must be an input of the module, with samples along the first axis, not {example!r:.80}: "
             "convert('module', model, 'folder', example=torch.zeros(1, 3, 224, 224), preset='imagenet')."
         )
     if wrong := LATER & changes.keys():
-        raise ConversionError(f"{', '.join(sorted(wrong))} cannot be given here; PretrainedEmbedder takes layer, pool.")
+        raise ConversionError(
+            f"{', '.join(sorted(wrong))} cannot be set here; pass layer and pool to PretrainedEmbedder."
+        )
     example = torch.as_tensor(example, dtype=torch.float32)
-    example = torch.cat([example, example])  # an axis of one would be taken for fixed
+    example = torch.cat([example, example])  # torch would export an axis of length one as fixed
     return _source(copy.deepcopy(source).eval(), example, changes)
 
 
@@ -55,26 +57,27 @@ def _source(model: Any, example: Any, changes: dict[str, Any]) -> Source:
     torch = need("torch", extra="convert")
 
     def forward(numbers: Any) -> tuple[Any, ...]:
-        given = model(numbers)
-        return (given,) if isinstance(given, torch.Tensor) else tuple(given)
+        outputs = model(numbers)
+        return (outputs,) if isinstance(outputs, torch.Tensor) else tuple(outputs)
 
     def reference(samples: Sequence[Any], card: Card) -> np.ndarray:
         numbers = image.to_tensor(samples, card.input) if isinstance(card.input, ImageSpec) else np.stack(samples)
         with torch.inference_mode():
             rows = forward(torch.from_numpy(np.ascontiguousarray(numbers, np.float32)))[0].numpy()
-        return np.asarray(rows if rows.ndim == 2 else rows.mean(axis=_places(rows, card)))
+        return np.asarray(rows if rows.ndim == 2 else rows.mean(axis=_pooled_axes(rows, card)))
 
-    with refusing(f"{type(model).__name__} does not run on the example"), torch.inference_mode():
-        given = forward(example)
-        if not all(isinstance(part, torch.Tensor) and part.ndim >= 2 for part in given):
-            raise ConversionError(f"{type(model).__name__} must give one tensor of rows or several, not {given!r:.80}.")
+    with conversion_errors(f"{type(model).__name__} does not run on the example"), torch.inference_mode():
+        outputs = forward(example)
+        if not all(isinstance(part, torch.Tensor) and part.ndim >= 2 for part in outputs):
+            name = type(model).__name__
+            raise ConversionError(f"{name} must return tensors with a batch axis and columns, not {outputs!r:.80}.")
     modality = "image" if PIXELS & changes.keys() else "array"
     size = example.shape[1:]
     random = np.random.default_rng(0).standard_normal((5, *size)).astype(np.float32)
     return Source(
         module=wrapped(forward, model),
         inputs={"input": example},
-        outputs=[f"output_{i}" for i in range(len(given))],
+        outputs=[f"output_{i}" for i in range(len(outputs))],
         card=Card(
             name="", modality=modality, files={}, layer="output_0", source=f"a module of torch: {type(model).__name__}"
         ),
@@ -84,8 +87,8 @@ def _source(model: Any, example: Any, changes: dict[str, Any]) -> Source:
     )
 
 
-def _places(rows: np.ndarray, card: Card) -> tuple[int, ...]:
-    """Give the axes whose mean is a row: places of a map, tokens of a sequence."""
+def _pooled_axes(rows: np.ndarray, card: Card) -> tuple[int, ...]:
+    """Return the axes to average: those of a map, or that of tokens."""
     assert card.input is not None
     first = rows.ndim == 4 and card.input.layout == "NCHW"
     return tuple(range(2, rows.ndim)) if first else tuple(range(1, rows.ndim - 1))

@@ -1,4 +1,4 @@
-"""What every conversion has in common: export by torch, a card beside the graph, and the comparison that decides."""
+"""The steps of every conversion: export by torch, card, and comparison with the source."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from skltransfer.errors import ConversionError, InputWarning, need
 if TYPE_CHECKING:
     import torch
 
-#: Largest difference between the source's embeddings and the card's, relative to the largest number.
+#: Largest difference between the embeddings of source and card, relative to the largest number.
 TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is known of a model before it is exported.
+    """A model that is ready to be exported.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Takes the inputs in order; gives the embedding, then the states before it.
+        Takes the inputs in order; returns the embedding, then the hidden states.
     inputs : dict of str to torch.Tensor
-        An example, of at least two samples.
+        Example inputs of at least two samples.
     outputs : list of str
-        Names of what the module gives.
+        Names of the outputs of the module.
     card : Card
-        Without files.
+        The card, without files.
     samples : sequence
-        What the two must agree on.
+        Samples on which source and card must agree.
     reference : callable
-        The source's own embeddings of samples, prepared in its own way; it is also given the card.
+        Computes the source's own embeddings of samples, with its own preparation; takes the samples and the card.
     free : tuple of str
-        Names of the axes, from the first on, that may have any length.
+        Names of the axes, from the first on, whose length is free.
     files : dict of str to str
-        Content of what lies beside the graph, as ``ROLE.json``.
+        Content of further files ``ROLE.json`` beside the graph, by role.
     changes : dict
-        What is known of the card as `catalog.load_card` takes it.
+        Fields of the card, as `catalog.load_card` takes them.
     """
 
     module: torch.nn.Module
@@ -62,19 +62,19 @@ class Source:
 
 
 def write(source: Source, folder: Path) -> Card:
-    """Export the graph, put the other files beside it, write the card.
+    """Export the graph, and write the other files and the card beside it.
 
     Parameters
     ----------
     source : Source
-        What to convert.
+        Model to convert.
     folder : Path
-        Empty.
+        An empty folder.
 
     Returns
     -------
     Card
-        As it is found in the folder.
+        The card, loaded from the folder.
     """
     _export(source, folder / "model.onnx")
     for role, text in source.files.items():
@@ -93,12 +93,12 @@ def _states(shapes: dict[str, Shape], outputs: Sequence[str]) -> dict[str, Shape
 
 
 def _export(source: Source, path: Path) -> None:
-    """Export with free axes; the example has two samples of several tokens: no length of it is taken for fixed."""
+    """Export with free axes; torch would take an axis of length one in the example for fixed."""
     torch = need("torch", extra="convert")
     need("onnxscript", extra="convert")
     axes = {axis: torch.export.Dim(name) for axis, name in enumerate(source.free)}
-    with warnings.catch_warnings(), refusing("torch cannot export the model to ONNX"):
-        warnings.simplefilter("ignore")  # of torch about itself
+    with warnings.catch_warnings(), conversion_errors("torch cannot export the model to ONNX"):
+        warnings.simplefilter("ignore")  # torch warns about its own code
         torch.onnx.export(
             source.module,
             tuple(source.inputs.values()),
@@ -113,19 +113,19 @@ def _export(source: Source, path: Path) -> None:
 
 
 def compare(card: Card, source: Source) -> None:
-    """Refuse a card whose rows are not the source's.
+    """Check that the embeddings of a card are the source's.
 
     Parameters
     ----------
     card : Card
-        As `write` gave it.
+        From `write`.
     source : Source
-        Whose reference decides.
+        The model it was converted from.
 
     Raises
     ------
     ConversionError
-        If they differ by more than `TOLERANCE`, or have another shape.
+        If they differ by more than `TOLERANCE`, or in shape.
     """
     want = source.reference(source.samples, card)
     made = plan.make(card, Device())
@@ -133,26 +133,28 @@ def compare(card: Card, source: Source) -> None:
         warnings.simplefilter("ignore", InputWarning)  # samples are meant to be too long, or too small
         have = stream.embed(Samples(source.samples, len(source.samples)), made).rows
     if have.shape != want.shape:
-        raise ConversionError(f"The source gives rows of shape {want.shape}, the card {have.shape}.")
+        raise ConversionError(
+            f"The source computes rows of shape {want.shape}, the card of shape {have.shape}; nothing was written."
+        )
     difference = np.abs(have - want).max(axis=1) / np.abs(want).max()
-    if not difference.max() <= TOLERANCE:  # nor is a NaN
+    if not difference.max() <= TOLERANCE:  # also false for NaN
         worst = int(difference.argmax())
         raise ConversionError(
-            f"The card's embedding of {_called(source.samples[worst], worst)} differs from the source's by "
+            f"The card's embedding of {_described(source.samples[worst], worst)} differs from the source's by "
             f"{difference.max():.1e} of the largest number, more than {TOLERANCE:.0e}; nothing was written."
         )
 
 
-def _called(sample: Any, number: int) -> str:
-    """Call a sample by its text, or by its number and size."""
+def _described(sample: Any, number: int) -> str:
+    """Describe a sample by its text, or by its number and size."""
     if isinstance(sample, str):
         return repr(sample[:40])
     return f"sample {number}, {getattr(sample, 'size', '')} {type(sample).__name__}"
 
 
 @contextlib.contextmanager
-def refusing(what: str) -> Iterator[None]:
-    """Turn whatever another library throws into our error, with its own words."""
+def conversion_errors(what: str) -> Iterator[None]:
+    """Raise errors of another library as `ConversionError`, with their message."""
     try:
         yield
     except ConversionError:
@@ -162,14 +164,14 @@ def refusing(what: str) -> Iterator[None]:
 
 
 def wrapped(forward: Callable[..., Any], *modules: Any) -> Any:
-    """Make a module in evaluation mode of a function and the modules it uses.
+    """Return a module in evaluation mode that calls a function.
 
     Parameters
     ----------
     forward : callable
         Takes the inputs in order.
     *modules : torch.nn.Module
-        Whose weights it uses.
+        Modules whose weights the function uses.
 
     Returns
     -------
@@ -177,7 +179,7 @@ def wrapped(forward: Callable[..., Any], *modules: Any) -> Any:
     """
     torch = need("torch", extra="convert")
 
-    # torch may be absent where types are checked; where it is not, this is no error to ignore
+    # The ignore is needed where types are checked without torch, and unused with torch.
     class Wrapped(torch.nn.Module):  # type: ignore[misc,name-defined,unused-ignore]
         def __init__(self) -> None:
             super().__init__()

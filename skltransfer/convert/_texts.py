@@ -1,4 +1,4 @@
-"""Models of sentence-transformers: a transformer, a pooling, perhaps a normalisation; and what texts have in common."""
+"""Models of sentence-transformers, and what all text encoders share."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from skltransfer.cards import Card, TextSpec
-from skltransfer.convert._source import Source, refusing, wrapped
+from skltransfer.convert._source import Source, conversion_errors, wrapped
 from skltransfer.errors import ConversionError, need
 
-#: Texts the two must agree on: empty, one word, other scripts, longer than any limit. None holds a special token: here
-#: "[SEP]" is text, there it is a token.
+#: Texts on which source and card must agree: empty, one word, other scripts, longer than any limit. None contains a
+#: special token such as "[SEP]", which is text for the card and a token for the source.
 TEXTS = (
     "",
     "word",
@@ -23,7 +23,7 @@ TEXTS = (
     "a text that is longer than the model takes " * 80,
 )
 
-#: Names of the poolings of sentence-transformers, and ours.
+#: Names of `cards.POOLS`, by the names of sentence-transformers.
 POOLINGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_mean_tokens": "mean",
@@ -38,7 +38,7 @@ def sentence_transformer(source: Any) -> Source:
     Parameters
     ----------
     source : str or path
-        Its folder or name.
+        Folder or name of the model.
 
     Returns
     -------
@@ -46,12 +46,12 @@ def sentence_transformer(source: Any) -> Source:
     """
     name = path_or_name(source, "sentence-transformers")
     library = need("sentence_transformers", extra="convert")
-    with refusing(f"sentence-transformers cannot load {name!r}"):
+    with conversion_errors(f"sentence-transformers cannot load {name!r}"):
         model = library.SentenceTransformer(name, device="cpu", model_kwargs={"attn_implementation": "eager"}).eval()
     kinds = [type(part).__name__ for part in model]
     if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         raise ConversionError(
-            f"The model {name!r} is made of {', '.join(kinds)}; only Transformer, Pooling, Normalize convert."
+            f"The modules of {name!r} are {', '.join(kinds)}; only Transformer, Pooling and Normalize can be converted."
         )
     tokenizer, encoder = model[0].tokenizer, model[0].auto_model
     spec = text_spec(tokenizer, model.max_seq_length, name)
@@ -78,29 +78,29 @@ def sentence_transformer(source: Any) -> Source:
 
 
 def path_or_name(source: Any, kind: str) -> str:
-    """Give a source as the text a library loads it by.
+    """Return the folder or name of a source as text.
 
     Raises
     ------
     ConversionError
-        If it is something else, such as a module.
+        If the source is neither.
     """
     if not isinstance(source, str | os.PathLike):
-        raise ConversionError(f"A model of {kind} is given by its folder or name, not as a {type(source).__name__}.")
+        raise ConversionError(f"Pass the folder or name of a {kind} model, not a {type(source).__name__}.")
     return os.fspath(source)
 
 
 def text_spec(tokenizer: Any, longest: Any, name: str) -> TextSpec:
-    """Read how texts become tokens.
+    """Read the input specification from a tokenizer.
 
     Parameters
     ----------
     tokenizer : transformers.PreTrainedTokenizerBase
-        The source's.
+        Tokenizer of the source.
     longest : int or None
-        Tokens the source takes of a text.
+        Most tokens of a text.
     name : str
-        Of the source, for messages.
+        Name of the source, for messages.
 
     Returns
     -------
@@ -109,36 +109,36 @@ def text_spec(tokenizer: Any, longest: Any, name: str) -> TextSpec:
     Raises
     ------
     ConversionError
-        If there is no such form of it.
+        If it is not a fast tokenizer, has no padding token, or the length is unlimited.
     """
     if getattr(tokenizer, "backend_tokenizer", None) is None or None in (tokenizer.pad_token_id, longest):
         raise ConversionError(
-            f"The tokenizer of {name!r} must be a fast one with a padding token (it has {tokenizer.pad_token!r}), and "
-            f"the model's max_seq_length a number (it is {longest!r})."
+            f"The tokenizer of {name!r} must be a fast one with a padding token, not {tokenizer.pad_token!r}, and "
+            f"max_seq_length of the model a number, not {longest!r}."
         )
     return TextSpec(max_length=int(longest), truncation=tokenizer.truncation_side, pad=tokenizer.pad_token_id)
 
 
 def license(folder: Path) -> str:
-    """Read the license off the header of a model's README, if there is one."""
+    """Read the license from the header of the README in a model's folder; empty if there is none."""
     readme = folder / "README.md"
     lines = readme.read_text("utf8").splitlines()[:40] if readme.is_file() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("license:")), "")
 
 
 def _pooling(part: Any) -> str:
-    """Read the one pooling of a model."""
+    """Read the pooling of a model."""
     config = part.get_config_dict()
     mode = config.get("pooling_mode")
-    chosen = [mode] if isinstance(mode, str) else [ours for theirs, ours in POOLINGS.items() if config.get(theirs)]
+    chosen = [mode] if isinstance(mode, str) else [pool for name, pool in POOLINGS.items() if config.get(name)]
     names = {"lasttoken": "last"}
     if len(chosen) != 1 or names.get(chosen[0], chosen[0]) not in POOLINGS.values():
-        raise ConversionError(f"The model's pooling {config!r} is not one of {', '.join(POOLINGS.values())}.")
+        raise ConversionError(f"The model's pooling {config!r} must be one of {', '.join(POOLINGS.values())}.")
     return names.get(chosen[0], chosen[0])
 
 
 def _embedding_module(encoder: Any, names: list[str], pool: str, normalize: bool) -> Any:
-    """Wrap an encoder: its inputs in order, to the embedding and every hidden state."""
+    """Return a module that computes the embedding and every hidden state of an encoder."""
     torch = need("torch", extra="convert")
 
     def pooled(states: Any, mask: Any) -> Any:
@@ -153,9 +153,9 @@ def _embedding_module(encoder: Any, names: list[str], pool: str, normalize: bool
         return (states * last).sum(1)
 
     def forward(*inputs: Any) -> Any:
-        given = dict(zip(names, inputs, strict=True))
-        states = encoder(**given, output_hidden_states=True).hidden_states
-        row = pooled(states[-1], given["attention_mask"])
+        named = dict(zip(names, inputs, strict=True))
+        states = encoder(**named, output_hidden_states=True).hidden_states
+        row = pooled(states[-1], named["attention_mask"])
         return (torch.nn.functional.normalize(row, dim=1) if normalize else row, *states)
 
     return wrapped(forward, encoder)

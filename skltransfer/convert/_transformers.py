@@ -1,4 +1,4 @@
-"""Encoders of transformers, of images or of texts: what their folder says decides which."""
+"""Encoders of images or of texts from transformers."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ import numpy as np
 from skltransfer._engine.modalities import image
 from skltransfer.cards import Card, ImageSpec, TextSpec
 from skltransfer.convert._images import EMBEDDING, IMAGES
-from skltransfer.convert._source import Source, refusing, wrapped
+from skltransfer.convert._source import Source, conversion_errors, wrapped
 from skltransfer.convert._texts import TEXTS, license, path_or_name, text_spec
 from skltransfer.errors import ConversionError, need
 
 EMBEDDING_OF_TEXTS = "text_embedding"
-#: Pillow's filters by number.
+#: Names of Pillow's filters, by the numbers that image processors use.
 FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """An encoder as transformers loaded it.
+    """An encoder loaded by transformers.
 
     Parameters
     ----------
     name : str
-        Its folder or name.
+        Folder or name of the model.
     library : module
-        transformers.
+        The module `transformers`.
     model : torch.nn.Module
-        All of it: of a pair, both encoders.
+        The whole model, which holds both encoders of a pair.
     run : callable
-        Takes what one encoder takes, by name; gives its states, and its embedding as ``pooler_output`` if it has one.
+        Takes the inputs of the encoder by name; returns its states, and its embedding as ``pooler_output`` if it has
+        one.
     paired : bool
-        Whether it is one of a pair.
+        Whether the encoder is one of a pair.
     """
 
     name: str
@@ -46,10 +47,10 @@ class Encoder:
     paired: bool = False
 
 
-#: The encoders of a pair such as CLIP: what each takes, and the method that gives the embedding the pair has in common.
+#: Encoders of a pair such as CLIP: main input of each, and the method that computes the shared embedding.
 PARTS = {"vision": ("pixel_values", "get_image_features"), "text": ("input_ids", "get_text_features")}
-#: Kinds of models that were trained on texts filled up to their full length.
-FILLED = ("siglip", "siglip2")
+#: Types of models that were trained on texts padded to the full length.
+PADDED = ("siglip", "siglip2")
 
 
 def encoder(source: Any, *, part: str | None = None) -> Source:
@@ -58,9 +59,9 @@ def encoder(source: Any, *, part: str | None = None) -> Source:
     Parameters
     ----------
     source : str or path
-        Its folder or name.
+        Folder or name of the model.
     part : {"vision", "text"}, optional
-        Which one of a pair.
+        Encoder of a pair.
 
     Returns
     -------
@@ -68,30 +69,32 @@ def encoder(source: Any, *, part: str | None = None) -> Source:
     """
     name = path_or_name(source, "transformers")
     library = need("transformers", extra="convert")
-    with refusing(f"transformers cannot load {name!r}"):
+    with conversion_errors(f"transformers cannot load {name!r}"):
         model, found = library.AutoModel.from_pretrained(
             name, output_loading_info=True, attn_implementation="eager", dtype="float32"
         )
     missing = sorted(key for key in found["missing_keys"] if "pooler" not in key)
     if missing:
-        raise ConversionError(f"{name!r} has no weights for {', '.join(missing[:3])}; nothing to convert.")
+        raise ConversionError(f"{name!r} has no weights for {', '.join(missing[:3])}; pass a model with all weights.")
     if all(hasattr(model, method) for _, method in PARTS.values()):
         return _part(name, library, model.eval(), part)
     if part is not None:
-        raise ConversionError(f"part={part!r} is for a pair of encoders; {type(model).__name__} is none.")
+        raise ConversionError(f"part={part!r} is for a pair of encoders; {type(model).__name__} is a single one.")
     if (main := model.main_input_name) not in SOURCES or hasattr(model.config, "text_config"):
-        raise ConversionError(f"{type(model).__name__} takes {main!r} and is no encoder of images or of texts.")
+        raise ConversionError(
+            f"{type(model).__name__} takes {main!r}; only encoders of images or of texts can be converted."
+        )
     if found["missing_keys"]:
-        model.pooler = None  # what was never trained is no embedding
+        model.pooler = None  # an untrained pooler computes no embedding
     return SOURCES[main](Encoder(name, library, model.eval(), model))
 
 
 def _part(name: str, library: Any, model: Any, part: str | None) -> Source:
-    """Read one of a pair."""
+    """Read one encoder of a pair."""
     if part not in PARTS:
         raise ConversionError(
-            f"{type(model).__name__} is a pair of encoders; say which one to convert: part='vision' or part='text' "
-            f"(--part on the command line), not {part!r}."
+            f"{type(model).__name__} is a pair of encoders; pass part='vision' or part='text' (--part on the command "
+            f"line), not {part!r}."
         )
     takes, method = PARTS[part]
     return SOURCES[takes](Encoder(name, library, model, getattr(model, method), paired=True))
@@ -108,15 +111,15 @@ def _card(name: str, modality: str, spec: ImageSpec | TextSpec, layer: str, pool
 
 
 def _texts(source: Encoder) -> Source:
-    """Read an encoder of texts: the embedding is the mean of the last hidden state; of a pair, what the two share."""
+    """Read a text encoder; the embedding is the mean of the last hidden state, or the projection of a pair."""
     torch, name, model = need("torch", extra="convert"), source.name, source.model
-    with refusing(f"transformers cannot load the tokenizer of {name!r}"):
+    with conversion_errors(f"transformers cannot load the tokenizer of {name!r}"):
         tokenizer = source.library.AutoTokenizer.from_pretrained(name)
     config = model.config.get_text_config()
     longest = min(tokenizer.model_max_length, getattr(config, "max_position_embeddings", 10**9))
-    filled = model.config.model_type in FILLED
-    spec = replace(text_spec(tokenizer, longest if longest < 10**6 else None, name), fill=filled)
-    fill = {"padding": "max_length" if filled else True, "max_length": longest, "truncation": True}
+    padded = model.config.model_type in PADDED
+    spec = replace(text_spec(tokenizer, longest if longest < 10**6 else None, name), fill=padded)
+    fill = {"padding": "max_length" if padded else True, "max_length": longest, "truncation": True}
     example = tokenizer(["two texts", "of several tokens each"], return_tensors="pt", **fill)
     example = {name: value for name, value in example.items() if name in tokenizer.model_input_names}
     layer, pool = (EMBEDDING_OF_TEXTS, "auto") if source.paired else ("last_hidden_state", "mean")
@@ -151,11 +154,11 @@ def _texts(source: Encoder) -> Source:
 
 
 def _vision(source: Encoder) -> Source:
-    """Read an encoder of images: the embedding is its pooled output, unless that was never trained."""
+    """Read an image encoder; the embedding is its pooled output, unless the pooler is untrained."""
     torch, name, model = need("torch", extra="convert"), source.name, source.model
-    with refusing(f"transformers cannot load the image processor of {name!r}"):
+    with conversion_errors(f"transformers cannot load the image processor of {name!r}"):
         processor = source.library.AutoImageProcessor.from_pretrained(name, backend="pil")
-    with refusing(f"The image processor of {name!r} cannot be read"):
+    with conversion_errors(f"The image processor of {name!r} cannot be read"):
         spec = _image_spec(processor, name)
 
     def embedding(found: Any) -> Any:
@@ -173,7 +176,7 @@ def _vision(source: Encoder) -> Source:
         return np.stack([row if row.ndim == 1 else row.mean(axis=(1, 2)) for row in rows])
 
     example = torch.zeros(2, 3, *spec.size)
-    with refusing(f"{type(model).__name__} does not run"), torch.inference_mode():
+    with conversion_errors(f"{type(model).__name__} does not run"), torch.inference_mode():
         states = len(forward(example)) - 1
     return Source(
         module=wrapped(forward, model),
@@ -186,22 +189,26 @@ def _vision(source: Encoder) -> Source:
 
 
 def _image_spec(processor: Any, name: str) -> ImageSpec:
-    """Read an image processor: scale the shorter side and crop, or squash; then scale the pixels."""
+    """Read an image processor that resizes and crops, or squashes, and then rescales the pixels."""
     config = processor.to_dict()
     size, crop = dict(config.get("size") or {}), dict(config.get("crop_size") or {})
-    if config.get("crop_pct") and "shortest_edge" in size:  # as ConvNeXt's: the size is that of the crop
+    if config.get("crop_pct") and "shortest_edge" in size:  # ConvNeXt: `size` is that of the crop
         crop = crop or {"height": size["shortest_edge"], "width": size["shortest_edge"]}
         size = {"shortest_edge": int(size["shortest_edge"] / config["crop_pct"])}
         config["do_center_crop"] = True
     if not config.get("do_resize") or not config.get("do_rescale"):
-        raise ConversionError(f"The image processor of {name!r} does not resize or rescale; give the module itself.")
+        raise ConversionError(
+            f"The image processor of {name!r} does not resize or rescale; pass the module, kind='module'."
+        )
     if "shortest_edge" in size and config.get("do_center_crop") and crop:
         geometry = {"size": (crop["height"], crop["width"]), "resize": "shorter", "resize_to": size["shortest_edge"]}
         geometry["rounding"] = "transformers"
     elif {"height", "width"} <= size.keys() and not config.get("do_center_crop"):
         geometry = {"size": (size["height"], size["width"]), "resize": "squash"}
     else:
-        raise ConversionError(f"The image processor of {name!r} resizes to {size} and crops {crop or 'nothing'}.")
+        raise ConversionError(
+            f"A card cannot express that the image processor of {name!r} resizes to {size} and crops to {crop or None}."
+        )
     normalized = bool(config.get("do_normalize"))
     return ImageSpec(
         **geometry,
@@ -212,5 +219,5 @@ def _image_spec(processor: Any, name: str) -> ImageSpec:
     )
 
 
-#: What an encoder takes, and how it is read.
+#: Functions that read an encoder, by its main input.
 SOURCES: dict[str, Callable[[Encoder], Source]] = {"input_ids": _texts, "pixel_values": _vision}

@@ -105,7 +105,7 @@ def test_modality_may_be_given(tmp_path, in_process):
         ({"resize": "shorter", "resize_to": 4}, r"input.resize_to is 4, smaller than the crop"),
         ({"pool": "avg"}, r"pool is 'avg', not one of auto, mean"),
         ({"layer": ["map", "logits"]}, r"layer is \['map', 'logits'\], not the name of one tensor"),
-        ({"modality": "sound"}, r"modality is 'sound', not one of image, array"),
+        ({"modality": "sound"}, r"modality is 'sound', not one of array, image"),
     ],
 )
 def test_wrong_change_is_refused_with_its_value(tmp_path, no_child, changes, message):

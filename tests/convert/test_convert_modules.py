@@ -62,9 +62,13 @@ def test_further_outputs_of_a_module_are_layers(tmp_path):
 @pytest.mark.parametrize(
     ("source", "options", "message"),
     [
-        (small_net, {}, "needs an example of what the module takes"),
+        (small_net, {}, "example must be an input of the module"),
         (small_net, {"example": np.ones((1, 5))}, "Sequential does not run on the example: RuntimeError"),
-        (small_net, {"example": np.ones((1, 3, 9, 9)), "pool": "max"}, "pool cannot be given here; PretrainedEmbedder"),
+        (
+            small_net,
+            {"example": np.ones((1, 3, 9, 9)), "pool": "max"},
+            "pool cannot be set here; pass layer and pool to PretrainedEmbedder",
+        ),
         (dict, {"example": np.ones((1, 5))}, "converts a torch.nn.Module, not a dict"),
     ],
 )
@@ -87,7 +91,7 @@ def test_module_that_depends_on_its_batch_is_refused(tmp_path):
 
 @pytest.mark.parametrize("options", [{"example": 1}, {"preset": "imagenet"}])
 def test_options_of_modules_are_refused_elsewhere(options, tmp_path):
-    with pytest.raises(ConversionError, match=f"{next(iter(options))} is for kind='module'; a model of timm brings"):
+    with pytest.raises(ConversionError, match=f"{next(iter(options))} is for kind='module'; a model of timm has"):
         convert("timm", "resnet18", tmp_path / "card", **options)
 
 

@@ -112,32 +112,32 @@ def left(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["keras", "sentence_transformers", ""])
 def test_unknown_kind_is_refused(kind, source, tmp_path):
-    with pytest.raises(ConversionError, match=f"kind='{kind}' is not one of sentence-transformers"):
+    with pytest.raises(ConversionError, match=f"kind='{kind}' must be one of sentence-transformers"):
         convert.convert(kind, source, tmp_path / "tiny")
 
 
 def test_existing_folder_is_refused_and_left_alone(source, tmp_path, left):
-    with pytest.raises(ConversionError, match="exists; give a folder that does not"):
+    with pytest.raises(ConversionError, match="exists; pass a folder that does not"):
         convert.convert("sentence-transformers", source, tmp_path)
     assert left() == ["temporary"]
 
 
 def test_folder_in_no_folder_is_refused(source, tmp_path):
-    with pytest.raises(ConversionError, match=r"There is no folder '.*nowhere' to write 'tiny' into"):
+    with pytest.raises(ConversionError, match=r"There is no folder '.*nowhere' to write 'tiny' to; create it first"):
         convert.convert("sentence-transformers", source, tmp_path / "nowhere" / "tiny")
 
 
 def test_further_module_is_refused(tmp_path, left):
     source = make(tmp_path, dense=True)
     before = left()
-    with pytest.raises(ConversionError, match="is made of Transformer, Pooling, Dense, Normalize; only Transformer"):
+    with pytest.raises(ConversionError, match="are Transformer, Pooling, Dense, Normalize; only Transformer"):
         convert.convert("sentence-transformers", source, tmp_path / "tiny")
     assert left() == before
 
 
 @pytest.mark.parametrize("pool", ["weightedmean", ("mean", "cls")])
 def test_other_pooling_is_refused(pool, tmp_path):
-    with pytest.raises(ConversionError, match=r"The model's pooling .* is not one of cls, mean, max, last"):
+    with pytest.raises(ConversionError, match=r"The model's pooling .* must be one of cls, mean, max, last"):
         convert.convert("sentence-transformers", make(tmp_path, pool), tmp_path / "tiny")
 
 
@@ -163,7 +163,9 @@ def test_rows_that_disagree_are_refused(wrong, source, converted):
 def test_rows_of_another_length_are_refused(source, converted):
     found = convert.SOURCES["sentence-transformers"](str(source))
     found = replace(found, reference=lambda texts, card: np.ones((6, 8)))
-    with pytest.raises(ConversionError, match=r"The source gives rows of shape \(6, 8\), the card \(6, 32\)"):
+    with pytest.raises(
+        ConversionError, match=r"The source computes rows of shape \(6, 8\), the card of shape \(6, 32\)"
+    ):
         compare(load_card(converted), found)
 
 

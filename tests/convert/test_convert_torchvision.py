@@ -47,12 +47,12 @@ def test_name_of_weights_of_torchvision_is_enough(tmp_path, weights):
 
 def test_classifier_without_a_last_linear_layer_is_refused(tmp_path, weights):
     weights("squeezenet1_1")
-    with pytest.raises(ConversionError, match=r"'squeezenet1_1' does not end in a linear layer, but in .*AvgPool2d"):
+    with pytest.raises(ConversionError, match=r"'squeezenet1_1' must end in a linear layer, not in .*AvgPool2d"):
         convert("torchvision", "squeezenet1_1", tmp_path / "card")
 
 
 def test_module_of_torchvision_is_refused_because_it_does_not_know_its_pixels(tmp_path):
     import torchvision
 
-    with pytest.raises(ConversionError, match="given by its name or that of its weights, not as a ResNet"):
+    with pytest.raises(ConversionError, match="name of a torchvision model or of its weights, not a ResNet"):
         convert("torchvision", torchvision.models.resnet18(), tmp_path / "card")

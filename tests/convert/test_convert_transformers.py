@@ -136,13 +136,13 @@ def test_text_part_of_a_pair_gives_what_the_two_share(pair, tmp_path):
 
 @pytest.mark.parametrize("part", [None, "audio"])
 def test_part_of_a_pair_must_be_chosen(part, pair, tmp_path):
-    with pytest.raises(ConversionError, match=rf"is a pair of encoders; say which .*part='vision' .*not {part!r}"):
+    with pytest.raises(ConversionError, match=rf"is a pair of encoders; pass part='vision' .*not {part!r}"):
         convert("transformers", pair, tmp_path / "card", part=part)
 
 
 def test_part_of_what_is_no_pair_is_refused(tmp_path):
     save("ViT", tmp_path / "source")
-    with pytest.raises(ConversionError, match="part='text' is for a pair of encoders; ViTModel is none"):
+    with pytest.raises(ConversionError, match="part='text' is for a pair of encoders; ViTModel is a single one"):
         convert("transformers", tmp_path / "source", tmp_path / "card", part="text")
     with pytest.raises(ConversionError, match="part='text' is for kind='transformers', not for kind='timm'"):
         convert("timm", "resnet18", tmp_path / "card", part="text")

@@ -75,5 +75,5 @@ def test_emoji_describes_its_licenses():
 
 
 def test_unknown_emoji_domain_is_told_the_allowed_ones():
-    with pytest.raises(ValueError, match=r"domain='sketch' is not one of \['mono', 'noto'\]"):
+    with pytest.raises(ValueError, match=r"domain='sketch' must be one of \['mono', 'noto'\]"):
         load_emoji("sketch")

@@ -64,7 +64,7 @@ def test_every_suffix_counts_in_any_case(photos, suffix):
 
 
 def test_a_folder_that_does_not_exist_is_named(tmp_path):
-    with pytest.raises(FolderError, match=r"'.*nowhere' does not exist\. Give a folder with one subfolder"):
+    with pytest.raises(FolderError, match=r"'.*nowhere' does not exist\. Pass a folder with one subfolder"):
         demo.load(tmp_path / "nowhere")
 
 
@@ -94,9 +94,9 @@ def test_without_a_folder_there_are_emoji():
 
 
 def test_a_large_folder_is_sampled_evenly(monkeypatch):
-    monkeypatch.setattr(demo, "MOST", 8)
-    monkeypatch.setattr(demo, "MOST_PER_CLASS", 2)
-    data = demo.Labelled(list(range(100)), np.repeat([0, 1], [90, 10]), ("a", "b"))
+    monkeypatch.setattr(demo, "MAX_IMAGES", 8)
+    monkeypatch.setattr(demo, "MIN_PER_CLASS", 2)
+    data = demo.LabeledImages(list(range(100)), np.repeat([0, 1], [90, 10]), ("a", "b"))
     some = demo._some(data, seed=0)
     assert some.counts().tolist() == [4, 4]
     assert some.samples == sorted(some.samples)
@@ -164,7 +164,7 @@ def test_a_missing_model_is_named_before_the_folder_is_read():
 
 
 def test_a_backbone_of_numbers_is_refused(photos, tmp_path):
-    with pytest.raises(CardError, match="needs a backbone of images; 'numbers' takes samples of kind 'array'"):
+    with pytest.raises(CardError, match="needs an image backbone; 'numbers' takes samples of modality 'array'"):
         demo.run(photos, model=testing.save_backbone(testing.array_backbone(), tmp_path, "numbers"))
 
 

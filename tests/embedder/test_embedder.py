@@ -152,6 +152,7 @@ def test_fit_gives_few_small_attributes(embedder):
         "embedding_dim_": 4,
         "providers_": ("CPUExecutionProvider",),
         "model_sha256_": hub.sha256(Path(IMAGES)),
+        "model_key_": embedder._planned().model_key,
     }
 
 

@@ -277,7 +277,7 @@ MISSING = {
 
 @pytest.mark.parametrize("kind", MISSING)
 def test_missing_sample_is_a_bad_sample(kind, embedder, paths):
-    with pytest.raises(SampleError, match=r"sample 2: the sample is missing.*Mend or drop it, or pass on_error='nan'"):
+    with pytest.raises(SampleError, match=r"sample 2: the sample is missing.*Fix or drop it, or pass on_error='nan'"):
         embedder.transform(MISSING[kind](paths[:2]))
 
 

@@ -349,7 +349,7 @@ def test_no_bar_unless_asked(embedder, capsys):
 
 def test_missing_tqdm_is_named_with_its_extra(embedder, monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
-    with pytest.raises(MissingDependencyError, match=r"tqdm is needed here.*pip install 'skltransfer\[progress\]'"):
+    with pytest.raises(MissingDependencyError, match=r"tqdm is required.*pip install 'skltransfer\[progress\]'"):
         embedder.set_params(verbose=1).transform(PICTURES)
 
 

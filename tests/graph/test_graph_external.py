@@ -106,7 +106,7 @@ def test_listed_file_of_another_length_is_a_named_error(canary, keys):
     (folder / "w.bin").write_bytes(b"\0" * 8)
     tensor = hostile_graphs.outside("w.bin", **keys)
     path = testing.save_backbone(hostile_graphs.external(tensor), folder, pin=False)
-    with pytest.raises(ModelError, match=r"'tiny.onnx': the weights 'w' outside it cannot be read"):
+    with pytest.raises(ModelError, match=r"'tiny.onnx': the external weights 'w' cannot be read"):
         graph.load(path, ["w.bin"])
 
 
@@ -116,5 +116,5 @@ def test_external_data_without_a_location_is_refused(canary):
 
 
 def test_listed_file_that_is_missing_is_a_named_error(canary):
-    with pytest.raises(ModelError, match=r"'tiny.onnx': the weights 'w' outside it cannot be read"):
+    with pytest.raises(ModelError, match=r"'tiny.onnx': the external weights 'w' cannot be read"):
         load_external(canary.parent / "model", "w.bin", "initializer", ["w.bin"])

@@ -61,7 +61,7 @@ def test_graph_that_is_no_backbone_is_refused(damage, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"'m.onnx' holds no graph.*first bytes are b''"),
+        (b"", r"'m.onnx' is an ONNX file without nodes.*first bytes are b''"),
         (b"version https://git-lfs.github.com/spec/v1", r"'m.onnx' is not an ONNX graph.*b'version https://"),
         (b"\x00" * 99, r"'m.onnx' is not an ONNX graph"),
     ],

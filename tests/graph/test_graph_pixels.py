@@ -53,7 +53,7 @@ def test_pixels_are_cast_to_the_type_of_the_graph(dtype):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (ImageSpec((SIDE, SIDE), "squash", layout="NHWC"), r"layout 'NHWC' puts 3 channels at axis 3"),
+        (ImageSpec((SIDE, SIDE), "squash", layout="NHWC"), r"layout 'NHWC' needs 3 channels at axis 3"),
         (
             ImageSpec((SIDE, 9), "squash"),
             r"images of \(8, 8\), input.size is \(8, 9\), and the size cannot be changed: ",

@@ -59,7 +59,7 @@ def test_pooling_works_in_every_operator_set(opset):
 
 
 def test_graph_of_an_ancient_operator_set_is_refused():
-    with pytest.raises(ModelError, match=r"operator set 7, older than 8; bring it up to date with"):
+    with pytest.raises(ModelError, match=r"operator set 7, older than 8; convert it with"):
         rows(testing.array_backbone(opset=7), NUMBERS, ["rows"], ArraySpec())
 
 
@@ -112,7 +112,7 @@ def test_weights_listed_as_inputs_as_old_exporters_do_are_kept():
 @pytest.mark.parametrize("name", ["embeding", "no-such-layer"])
 def test_unknown_layer_is_refused_with_the_near_misses(name):
     near = r" Did you mean 'embedding'\?" if name == "embeding" else ""
-    with pytest.raises(LayerError, match=rf"no layer '{name}'.{near} List the 4 there are with"):
+    with pytest.raises(LayerError, match=rf"no layer '{name}'.{near} List its 4 layers with"):
         rows(testing.image_backbone(), PICTURES, [name])
 
 

@@ -17,7 +17,7 @@ from tests.graph.support import NUMBERS, rows
     ("model", "message"),
     [
         (hostile_graphs.custom_domain(), r"'Mystery' comes from the custom domain 'com.evil'"),
-        (hostile_graphs.engine_context(), r"'EPContext' loads files or code of its own"),
+        (hostile_graphs.engine_context(), r"'EPContext' loads files or code, and is refused"),
         (hostile_graphs.recursive(), r"Function 'f' of the graph calls itself"),
         (hostile_graphs.doubling(), r"expand to more than 1,000,000 nodes"),
         (hostile_graphs.doubling(domain="com.microsoft"), r"expand to more than 1,000,000 nodes"),
@@ -69,7 +69,7 @@ def test_pieces_are_the_graph(make, typed):
 
 
 def test_graph_with_more_weights_than_a_file_may_have_is_refused(monkeypatch):
-    monkeypatch.setattr("skltransfer._engine.graph._write.MOST_BYTES", 4000)
+    monkeypatch.setattr("skltransfer._engine.graph._write.MAX_BYTES", 4000)
     with pytest.raises(ModelError, match="more weights than the 4,000 bytes"):
         b"".join(graph.pieces(graphs.heavy(1)))
 

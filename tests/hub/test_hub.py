@@ -71,7 +71,7 @@ def test_file_that_is_missing_is_named(card, tmp_path):
 
 
 def test_card_without_a_folder_is_refused():
-    with pytest.raises(UnknownModelError, match=r"card of 'm' does not say in which folder its files lie"):
+    with pytest.raises(UnknownModelError, match=r"card of 'm' has no folder; pass a card from load_card"):
         hub.verified(Card("m", "image", {"model": ModelFile("m.onnx")}))
 
 

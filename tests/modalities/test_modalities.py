@@ -105,7 +105,7 @@ def test_toy_kind_has_its_own_fields(sounds):
     card = load_card(sounds, gain=3.0)
     rows = PretrainedEmbedder(card).fit_transform(SAMPLES)
     np.testing.assert_allclose(rows, testing.array_rows(3 * PADDED), rtol=1e-6)
-    with pytest.raises(CardError, match="Neither a card nor 'sound' input has loudness"):
+    with pytest.raises(CardError, match="Neither a card nor 'sound' input has 'loudness'"):
         load_card(sounds, loudness=3.0)
 
 

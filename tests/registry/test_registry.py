@@ -8,6 +8,7 @@ from onnx import TensorProto
 
 from skltransfer import PretrainedEmbedder, list_models, load_card, testing
 from skltransfer._engine import catalog, graph, hub, registry
+from skltransfer._engine.modalities import image
 from skltransfer.cards import POOLS, SPECS
 from skltransfer.errors import ModelWarning, UnknownModelError
 from tests import graphs
@@ -20,7 +21,7 @@ ENTRIES = registry.table().items()
 def test_every_entry_says_what_a_graph_cannot(name, entry):
     assert hub.Address.parse(entry["address"])
     card = dict(entry["card"])
-    preset = catalog.PRESETS[card.pop("preset")] if entry["modality"] == "image" else {}
+    preset = image.PRESETS[card.pop("preset")] if entry["modality"] == "image" else {}
     assert card.pop("license") in ("Apache-2.0", "MIT")
     assert len(card.pop("description")) > 20
     assert card.pop("pool", "auto") in POOLS

@@ -190,7 +190,7 @@ def test_the_picture_of_a_comparison_is_written(tmp_path):
 
 def test_unbeaten_are_those_than_which_none_is_as_cheap_and_better():
     cost, score = np.array([3, 1, 2, 2, 4]), np.array([0.8, 0.5, 0.4, 0.7, 0.8])
-    assert report.unbeaten(cost, score) == [1, 3, 0]
+    assert report.pareto_front(cost, score) == [1, 3, 0]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

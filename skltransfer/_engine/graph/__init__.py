@@ -1,7 +1,7 @@
-"""ONNX in, ONNX out: read a graph's facts, refuse what is unsafe, and build the graph that gives final rows.
+"""ONNX in, ONNX out: inspect a graph, refuse unsafe ones, quantize, and build the graph that computes final rows.
 
-Pure: files are read, graphs are returned, nothing is run. What a recipe asks for - preparation of samples, cut at a
-layer, pooling, normalisation - becomes nodes of one graph, so that a single run turns pixels or token ids into rows.
+Files are read and graphs are returned; nothing is run. Preprocessing, the cut at a layer, pooling and normalization
+become nodes of one graph, so that a single run turns pixels or token ids into rows.
 """
 
 from skltransfer._engine.graph._build import build, check_layers, filled

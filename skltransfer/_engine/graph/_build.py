@@ -1,4 +1,4 @@
-"""Build the graph that turns prepared samples into final rows."""
+"""Build the graph that computes final rows from prepared samples."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Preprocessing(Protocol):
 def build(
     model: onnx.ModelProto, recipe: Recipe, modality: Preprocessing, *, free_batch: bool = True
 ) -> onnx.ModelProto:
-    """Build the graph that turns prepared samples into final rows.
+    """Build the graph that computes final rows from prepared samples.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def build(
     modality : Preprocessing
         How prepared samples become the graph's input.
     free_batch : bool
-        Whether a batch size frozen at export is made free. Whether that was sound shows when it is run.
+        Whether to free a batch size that was fixed at export. Check the rows afterwards: some graphs depend on it.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def build(
 
 
 def filled(model: onnx.ModelProto, facts: GraphInfo, lengths: Sequence[int]) -> onnx.ModelProto:
-    """Leave a backbone as it is, but set further inputs such as a mask to ones, so that it takes a single array.
+    """Set further inputs of a backbone, such as a mask, to ones, so that it takes a single array.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def filled(model: onnx.ModelProto, facts: GraphInfo, lengths: Sequence[int]) -> 
     facts : GraphInfo
         From `read`.
     lengths : sequence of int
-        Shape of the array it will be given.
+        Shape of the array that it will be run with.
     """
     from onnx import numpy_helper
 
@@ -97,17 +97,17 @@ def filled(model: onnx.ModelProto, facts: GraphInfo, lengths: Sequence[int]) -> 
 
 
 def check_layers(layers: Sequence[str], known: Mapping[str, Shape]) -> None:
-    """Refuse layers the graph does not have, with the near misses."""
+    """Check that the graph has these layers; the error suggests similar names."""
     for name in layers:
         if name not in known:
             raise LayerError(
-                f"The graph has no layer {name!r}.{nearest(name, known)} List the {len(known)} there are with: "
+                f"The graph has no layer {name!r}.{nearest(name, known)} List its {len(known)} layers with: "
                 "skltransfer models layers NAME, or load_card(NAME).layers()"
             )
 
 
 def _free_batch(model: onnx.ModelProto, frozen: int) -> None:
-    """Make the batch axis free: the input's first axis, and reshapes that repeat the frozen number."""
+    """Free the batch axis: the first axis of inputs and outputs, and Reshape targets that repeat its length."""
     from onnx import numpy_helper
 
     for value in (*model.graph.input, *model.graph.output):
@@ -116,13 +116,13 @@ def _free_batch(model: onnx.ModelProto, frozen: int) -> None:
     del model.graph.value_info[:]
     reshaped = {name for node in model.graph.node if node.op_type == "Reshape" for name in node.input[1:]}
     constants = [t for t in model.graph.initializer if t.name in reshaped]
-    made = [n for n in model.graph.node if n.op_type == "Constant" and n.output[0] in reshaped]
-    constants += [a.t for n in made for a in n.attribute if a.HasField("t")]
-    for numbers in (a.ints for n in made for a in n.attribute if a.name == "value_ints"):
+    nodes = [n for n in model.graph.node if n.op_type == "Constant" and n.output[0] in reshaped]
+    constants += [a.t for n in nodes for a in n.attribute if a.HasField("t")]
+    for numbers in (a.ints for n in nodes for a in n.attribute if a.name == "value_ints"):
         if len(numbers) > 1 and numbers[0] == frozen:
             numbers[0] = 0
     for tensor in constants:
         target = numpy_helper.to_array(tensor).copy()
         if target.ndim == 1 and len(target) > 1 and target[0] == frozen:
-            target[0] = 0  # "as long as the input is here"
+            target[0] = 0  # Reshape copies this length from its input
             tensor.CopyFrom(numpy_helper.from_array(target, tensor.name))

@@ -1,4 +1,4 @@
-"""Adding nodes to a graph, at its front or at its end, under names of our own."""
+"""Add nodes to a graph, at its front or at its end."""
 
 from __future__ import annotations
 
@@ -14,30 +14,38 @@ if TYPE_CHECKING:
 
 INPUT, OUTPUT = "skltransfer_samples", "skltransfer_rows"
 
-#: From here on the operators that are added take arguments of different shapes.
+#: Oldest operator set in which the operators that are added broadcast their arguments as NumPy does.
 OLDEST_OPSET = 8
 
 
 def replace(repeated: Any, content: Sequence[Any]) -> None:
-    """Set a repeated field; the content is copied out before the field, which may hold it, is emptied."""
+    """Replace the content of a repeated field; it is copied first, because it may be part of the field."""
     keep = [type(item).FromString(item.SerializeToString()) for item in content]
     del repeated[:]
     repeated.extend(keep)
 
 
 def keep(repeated: Any, wanted: Callable[[Any], bool]) -> None:
-    """Delete from a repeated field, in place, what is not wanted: nothing is copied, for weights are large."""
+    """Keep the wanted items of a repeated field, in place: weights are too large to copy."""
     for i in reversed([i for i, item in enumerate(repeated) if not wanted(item)]):
         del repeated[i]
 
 
 def opset(model: onnx.ModelProto) -> int:
-    """Give the version of ONNX' own operators that a model uses."""
+    """Return the version of the ONNX operator set that a model uses."""
     return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
 
 
 class Editor:
-    """Adds nodes to a graph, at its front or at its end, under names of our own."""
+    """Adds nodes to a graph, at its front or at its end.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        Changed in place.
+    batch : str, int or None
+        Length of the batch axis of the graph's input and output: a symbol, a number, or unknown.
+    """
 
     def __init__(self, model: onnx.ModelProto, batch: str | int | None) -> None:
         self.graph = model.graph
@@ -45,7 +53,7 @@ class Editor:
         self.opset = opset(model)
         if self.opset < OLDEST_OPSET:
             raise ModelError(
-                f"The graph is of operator set {self.opset}, older than {OLDEST_OPSET}; bring it up to date with: "
+                f"The graph is of operator set {self.opset}, older than {OLDEST_OPSET}; convert it with: "
                 "onnx.version_converter.convert_version(model, 17)"
             )
         self._count = 0
@@ -54,14 +62,14 @@ class Editor:
         self.mask: str | None = None
 
     def const(self, value: np.ndarray) -> str:
-        """Add a constant."""
+        """Add a constant and return its name."""
         from onnx import numpy_helper
 
         self.graph.initializer.append(numpy_helper.from_array(value, self._name()))
         return str(self.graph.initializer[-1].name)
 
     def add(self, op: str, *inputs: str, output: str = "", front: bool = False, **attributes: Any) -> str:
-        """Add a node and give the name of its output."""
+        """Add a node and return the name of its output."""
         from onnx import helper
 
         node = helper.make_node(op, inputs, [output or self._name()], **attributes)
@@ -69,7 +77,7 @@ class Editor:
         return str(node.output[0])
 
     def reduce(self, op: str, tensor: str, axes: Sequence[int], *, keepdims: bool = False) -> str:
-        """Add a reduction; its axes became an input in opset 18 (and those of ReduceSum in 13)."""
+        """Add a reduction; its axes are an input since opset 18, and an attribute before."""
         if self.opset >= 18:
             return self.add(op, tensor, self.const(np.array(axes, np.int64)), keepdims=int(keepdims))
         return self.add(op, tensor, axes=list(axes), keepdims=int(keepdims))
@@ -87,7 +95,7 @@ class Editor:
         return self.add("Reshape", tensor, self.const(np.array([0, -1])))
 
     def finish_front(self) -> None:
-        """Put the nodes added at the front before all others."""
+        """Insert the nodes added at the front before all others."""
         replace(self.graph.node, [*self._front, *self.graph.node])
         self._front = []
 

@@ -1,6 +1,6 @@
-"""Matrix products with weights of 8 bits: their weights rounded once, what they are multiplied with at every run.
+"""Quantization of matrix products to 8 bits: weights are rounded once, their inputs at every run.
 
-No scale is that of a batch: a row of a product - a token, a patch - is rounded by itself, in one piece or in blocks.
+No scale depends on the batch: a row of a product, such as a token or a patch, has its own scale, or one per block.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from skltransfer._engine.graph._read import bodies
 if TYPE_CHECKING:
     import onnx
 
-#: Domain of the operators that are ONNX Runtime's own.
+#: Domain of ONNX Runtime's own operators.
 CONTRIB = "com.microsoft"
-#: From here on numbers are rounded with a scale for each row.
+#: Oldest operator set for `quantize_per_row`: QuantizeLinear has an axis since 13.
 OLDEST_OF_ROWS = 13
 
 
 def matmuls(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """Give the matrix products with weights: a tensor times a constant matrix."""
+    """List the MatMul nodes that multiply a tensor with a constant float32 matrix."""
     import onnx
 
     matrices = {t.name for t in model.graph.initializer if len(t.dims) == 2 and t.data_type == onnx.TensorProto.FLOAT}
@@ -30,16 +30,16 @@ def matmuls(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 
 def quantize_per_row(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Multiply integers of 8 bits: weights with a scale for each column, inputs with one for each row.
+    """Quantize matrix products to 8 bits: weights with a scale per column, inputs with a scale per row.
 
-    ``x @ W`` becomes ``(x / a) @ (W / b) * a * b``, both factors rounded. The scale ``a`` of a row is its own largest
-    number over 127: it is computed at every run, and no other row has a part in it. Only the sums over the products are
-    integers (``MatMulIntegerToFloat`` [1]_), hence fast where a processor multiplies such numbers.
+    ``x @ W`` becomes ``(x / a) @ (W / b) * a * b``, both factors rounded. The scale ``a`` of a row is its largest
+    absolute number over 127; it is computed at every run, and does not depend on other rows. The product is computed
+    with integers (``MatMulIntegerToFloat`` [1]_), which is fast on processors that multiply 8-bit integers.
 
     Parameters
     ----------
     model : onnx.ModelProto
-        Of operator set `OLDEST_OF_ROWS` or newer; changed in place.
+        Uses operator set `OLDEST_OF_ROWS` or newer; changed in place.
 
     References
     ----------
@@ -56,18 +56,18 @@ def quantize_per_row(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 class _Rows:
-    """Writes the nodes of `quantize_per_row`, in the order of the graph."""
+    """Adds the nodes of `quantize_per_row`, in the order of the graph."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self._graph, self._opset, self._count = model.graph, opset(model), 0
         self._weights = {tensor.name: tensor for tensor in model.graph.initializer}
-        #: Inputs that were rounded before, for another product: their numbers, scales and shape.
+        #: Numbers, scales and shape of inputs that were rounded for an earlier product.
         self._rounded: dict[str, tuple[str, str, str]] = {}
         self._zero, self._one = self._const(np.array(128, np.uint8)), self._const(np.array(1, np.float32))
 
     def product(self, node: onnx.NodeProto) -> None:
-        """Write what stands for a product."""
+        """Add the nodes that replace a product."""
         from onnx import numpy_helper
 
         matrix = numpy_helper.to_array(self._weights[node.input[1]])
@@ -81,7 +81,7 @@ class _Rows:
         self._add("Reshape", self._add("Mul", sums, rows), wanted, output=node.output[0])
 
     def _round(self, tensor: str, columns: int) -> tuple[str, str, str]:
-        """Write what rounds a tensor, as (rows, columns), to numbers about 128; once for all its products."""
+        """Add, once for all products, the nodes that round a tensor (rows, columns) to uint8 with zero point 128."""
         if tensor not in self._rounded:
             flat = self._add("Reshape", tensor, self._const(np.array([-1, columns])))
             least = self._add("Neg", self._reduce("ReduceMin", flat))
@@ -95,7 +95,7 @@ class _Rows:
         return self._rounded[tensor]
 
     def _reduce(self, kind: str, tensor: str) -> str:
-        """Reduce the last axis, which became an input in opset 18."""
+        """Reduce the last axis, which is an input since opset 18 and an attribute before."""
         if self._opset >= 18:
             return self._add(kind, tensor, self._const(np.array([-1])), keepdims=1)
         return self._add(kind, tensor, axes=[-1], keepdims=1)
@@ -118,17 +118,17 @@ class _Rows:
 
 
 def quantize_blockwise(model: onnx.ModelProto, block: int, *, level: int) -> onnx.ModelProto:
-    """Write the weights of matrix products as integers of 8 bits in blocks, each with a scale (``MatMulNBits`` [1]_).
+    """Quantize the weights of matrix products to 8 bits in blocks, each with a scale (``MatMulNBits`` [1]_).
 
     Parameters
     ----------
     model : onnx.ModelProto
         Changed in place.
     block : int
-        Weights of a column that share a scale: a power of two, at least 16.
+        Number of weights of a column that share a scale: a power of two, at least 16.
     level : int
-        How much ONNX Runtime may round what they are multiplied with: 1 is float32, 4 are integers of 8 bits, with a
-        scale for each row and block.
+        ``accuracy_level``, the precision of the inputs: 1 is float32, 4 is 8-bit integers with a scale per row and
+        block.
 
     References
     ----------
@@ -143,14 +143,20 @@ def quantize_blockwise(model: onnx.ModelProto, block: int, *, level: int) -> onn
         names = [f"skltransfer_{kind}_{i}" for kind in ("numbers", "scales")]
         new = zip((numbers, scales), names, strict=True)
         model.graph.initializer.extend(numpy_helper.from_array(array, name) for array, name in new)
-        about = {"K": matrix.shape[0], "N": matrix.shape[1], "bits": 8, "block_size": block, "accuracy_level": level}
+        attributes = {
+            "K": matrix.shape[0],
+            "N": matrix.shape[1],
+            "bits": 8,
+            "block_size": block,
+            "accuracy_level": level,
+        }
         inputs = [node.input[0], *names]
-        node.CopyFrom(helper.make_node("MatMulNBits", inputs, node.output, node.name, domain=CONTRIB, **about))
+        node.CopyFrom(helper.make_node("MatMulNBits", inputs, node.output, node.name, domain=CONTRIB, **attributes))
     return _finished(model)
 
 
 def _finished(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Declare the operators used, and leave out the weights that no longer are."""
+    """Declare the domain of the new operators, and remove weights that are no longer used."""
     from onnx import helper
 
     if CONTRIB not in {opset.domain for opset in model.opset_import}:
@@ -161,7 +167,7 @@ def _finished(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _blocks(matrix: np.ndarray, block: int) -> tuple[np.ndarray, np.ndarray]:
-    """Round a matrix (k, n) to numbers (n, blocks, block), 128 being zero, and scales (n, blocks)."""
+    """Round a matrix (k, n) to uint8 (n, blocks, block) with zero point 128, and scales (n, blocks)."""
     k, n = matrix.shape
     blocks = -(-k // block)
     columns = np.zeros((n, blocks * block), np.float32)

@@ -10,8 +10,10 @@ from skltransfer._engine.graph._editor import OUTPUT, Editor, replace
 from skltransfer.cards import Axes, Recipe, Shape
 from skltransfer.errors import LayerError
 
+#: Power of generalized-mean pooling, and the least value of an activation in it.
 GEM_POWER = 3.0
 GEM_FLOOR = 1e-6
+#: Least norm that rows are divided by, so that rows of zeros stay zero.
 NORM_FLOOR = 1e-12
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -57,17 +59,17 @@ def joined_shape(parts: Sequence[Shape]) -> tuple[int, ...] | None:
 
 
 def shared_pools(shape: Shape) -> tuple[str, ...]:
-    """List the poolings a layer has side by side under ``pool="shared"``: those that cost next to nothing.
+    """Return the poolings that ``pool="shared"`` concatenates for a layer: the cheap ones.
 
     Parameters
     ----------
     shape : tuple of int or None
-        The layer's shape after the batch axis.
+        Shape of the layer, without the batch axis.
 
     Returns
     -------
     tuple of str
-        A single empty one for a layer that is one row already.
+        One empty name for a layer that needs no pooling.
     """
     return ("",) if len(shape) < 2 else ("mean", "max", "cls") if len(shape) == 2 else ("mean", "max")
 
@@ -114,7 +116,7 @@ def check_pool(pool: str, layer: str, shape: Shape, *, padded: bool) -> None:
             "pool='mean' or 'max'."
         )
     if pool == "flatten" and padded and len(shape) > 1:
-        raise LayerError("pool='flatten' would give rows of different lengths for texts; use 'mean' or 'max'.")
+        raise LayerError("pool='flatten' would give rows of different lengths for texts; pass pool='mean' or 'max'.")
     if pool == "none" and padded and len(shape) > 2:
         raise LayerError(f"pool='none' keeps (tokens, channels) of texts; layer {layer!r} has the shape {shape}.")
 

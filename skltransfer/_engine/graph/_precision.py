@@ -1,4 +1,4 @@
-"""The numbers of a graph in more bits or in fewer."""
+"""Types of the tensors of a graph: float16 to float32, and names and types around quantization tools."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def float16_to_float32(model: onnx.ModelProto) -> None:
-    """Turn every float16 tensor of a graph into float32, in place: weights, constants and casts."""
+    """Convert every float16 tensor of a graph to float32, in place: weights, constants and casts."""
     from onnx import TensorProto, numpy_helper
 
     for tensor in tensors(model):
@@ -30,11 +30,11 @@ def float16_to_float32(model: onnx.ModelProto) -> None:
             for attribute in node.attribute:
                 if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
                     attribute.i = TensorProto.FLOAT
-    _drop_idle_casts(model)
+    _remove_identity_casts(model)
 
 
-def _drop_idle_casts(model: onnx.ModelProto) -> None:
-    """Leave out casts of weights to the type they have."""
+def _remove_identity_casts(model: onnx.ModelProto) -> None:
+    """Remove casts of weights to the type they have."""
     kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     idle = {
         node.output[0]: node.input[0]
@@ -49,7 +49,7 @@ def _drop_idle_casts(model: onnx.ModelProto) -> None:
 
 
 def typed(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Write down the type and shape of every tensor, in place: of some operators of 8 bits nobody can infer them."""
+    """Record the inferred type and shape of every tensor, in place: after quantization some cannot be inferred."""
     known = inferred(model)
     del model.graph.value_info[:]
     model.graph.value_info.extend(known.graph.value_info)
@@ -58,17 +58,18 @@ def typed(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def with_old_names(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto:
-    """Give tensors that were rounded the names they had before, in place.
+    """Rename the tensors of a quantized graph, in place, so that a layer's name means what it meant before.
 
-    A tool that rounds ``x`` leaves that name to what goes into ``QuantizeLinear``, and drops activations before it,
-    for rounding to a range from zero on does their work; what comes out of ``DequantizeLinear`` is what ``x`` was.
+    The tool leaves the name ``x`` to the input of ``QuantizeLinear``. It also removes a ReLU before it, because
+    rounding to a range that starts at zero has the same effect. So the values of the original ``x`` are the output of
+    ``DequantizeLinear``, and the two names are swapped.
     """
-    rounds = {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
-    widens = {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    quantized = {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    dequantized = {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
     outputs = {value.name for value in model.graph.output}
     new = {}
-    for before, rounded in rounds.items():
-        after = widens.get(rounded)
+    for before, rounded in quantized.items():
+        after = dequantized.get(rounded)
         if before in names and after is not None and not outputs & {before, after}:
             new.update({before: after, after: before})
     for node in model.graph.node:

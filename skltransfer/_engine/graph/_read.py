@@ -1,4 +1,4 @@
-"""Read a graph's facts, after refusing what ONNX Runtime must not see."""
+"""Load a graph, refuse an unsafe one, and read its inputs, outputs and layers."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from skltransfer.errors import ModelError, UnsafeModelError
 if TYPE_CHECKING:
     import onnx
 
-#: Operators whose meaning is fixed by ONNX or built into ONNX Runtime.
+#: Domains of the operators that ONNX defines or ONNX Runtime has built in.
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
-#: Built-in operators that open files or run foreign code.
+#: Built-in operators that open files or run external code.
 REFUSED_OPERATORS = frozenset({"EPContext", "PyOp", "PyOpScan"})
-#: Nodes after every function is expanded; the largest honest graphs have some ten thousand.
+#: Most nodes after expanding every function; real graphs have up to some ten thousand.
 MAX_NODES = 1_000_000
 
 #: Operators that have weights.
-WEIGHED = ("Conv", "Gemm", "MatMul")
+WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 
 def load(path: Path, manifest: Collection[str] = ()) -> onnx.ModelProto:
-    """Read a graph with its external data, after `scan` found nothing to refuse.
+    """Load a graph with its external data, after `scan` has accepted it.
 
     Parameters
     ----------
     path : Path
         The ``.onnx`` file.
     manifest : collection of str
-        Names of the external data files the card lists; no other is ever opened.
+        Names of the external data files that the card lists; no other file is opened.
 
     Raises
     ------
@@ -49,14 +49,14 @@ def load(path: Path, manifest: Collection[str] = ()) -> onnx.ModelProto:
     except (DecodeError, ValueError) as err:
         raise ModelError(f"{path.name!r} is not an ONNX graph: {err}. Its first bytes are {_head(path)!r}.") from err
     if not model.graph.node:
-        raise ModelError(f"{path.name!r} holds no graph: no nodes. Its first bytes are {_head(path)!r}.")
+        raise ModelError(f"{path.name!r} is an ONNX file without nodes. Its first bytes are {_head(path)!r}.")
     if scan(model, path.parent, manifest):
         _load_external(model, path)
     return model
 
 
 def _load_external(model: onnx.ModelProto, path: Path) -> None:
-    """Take every tensor in: one left outside would be looked for by ONNX Runtime, in the current folder."""
+    """Load all external data: ONNX Runtime would look for the rest in the current folder."""
     from onnx.checker import ValidationError
     from onnx.external_data_helper import load_external_data_for_tensor
 
@@ -64,7 +64,7 @@ def _load_external(model: onnx.ModelProto, path: Path) -> None:
         try:
             load_external_data_for_tensor(tensor, str(path.parent))
         except (ValueError, OSError, ValidationError) as err:
-            raise ModelError(f"{path.name!r}: the weights {tensor.name!r} outside it cannot be read: {err}") from err
+            raise ModelError(f"{path.name!r}: the external weights {tensor.name!r} cannot be read: {err}") from err
 
 
 def _head(path: Path) -> bytes:
@@ -73,35 +73,36 @@ def _head(path: Path) -> bytes:
 
 
 def scan(model: onnx.ModelProto, folder: Path, manifest: Collection[str] = ()) -> bool:
-    """Refuse, without running or expanding anything, what ONNX Runtime must not see.
+    """Refuse an unsafe graph, without running or expanding it.
 
     Parameters
     ----------
     model : onnx.ModelProto
-        The graph, its external data not loaded.
+        The graph, without its external data.
     folder : Path
-        Where the graph lies.
+        Folder of the graph.
     manifest : collection of str
-        Relative names of the files the card allows it to refer to.
+        Names, relative to the folder, of the external data files that the card lists.
 
     Returns
     -------
     bool
-        Whether it refers to external data.
+        Whether the graph has external data.
 
     Raises
     ------
     UnsafeModelError
-        For files outside the manifest, operators from foreign domains, functions that expand without end.
+        If it refers to files outside the manifest, has operators of other domains than `DOMAINS`, or functions that
+        expand without end.
     """
     local = {_function(f.domain, f.name, f) for f in model.functions}
     for node in _nodes(model):
         if node.op_type in REFUSED_OPERATORS:
-            raise UnsafeModelError(f"Operator {node.op_type!r} loads files or code of its own; it is refused.")
+            raise UnsafeModelError(f"Operator {node.op_type!r} loads files or code, and is refused.")
         if node.domain not in DOMAINS and _function(node.domain, node.op_type, node) not in local:
             raise UnsafeModelError(
-                f"Operator {node.op_type!r} comes from the custom domain {node.domain!r}, which would need foreign "
-                f"code; only {', '.join(sorted(filter(None, DOMAINS)))} are run."
+                f"Operator {node.op_type!r} comes from the custom domain {node.domain!r}, which needs external code; "
+                f"allowed domains are {', '.join(sorted(filter(None, DOMAINS)))}."
             )
     _check_expansion(model)
     locations = {location for tensor in filter(_is_external, tensors(model)) for location in _locations(tensor)}
@@ -111,7 +112,7 @@ def scan(model: onnx.ModelProto, folder: Path, manifest: Collection[str] = ()) -
 
 
 def _check_location(location: str, folder: Path, manifest: Collection[str]) -> None:
-    """Allow a plain file the card lists, inside the card's folder and not reached through a link."""
+    """Check that a file is listed by the card, and lies in its folder without links."""
     if location not in manifest:
         raise UnsafeModelError(
             f"The graph keeps weights in {location!r}, which its card does not list"
@@ -128,24 +129,24 @@ def _is_external(tensor: onnx.TensorProto) -> bool:
 
 
 def _locations(tensor: onnx.TensorProto) -> list[str]:
-    """Give every location of a tensor: of several, readers do not agree which one counts."""
+    """Return all locations of a tensor: if there are several, readers differ in which one they use."""
     return [entry.value for entry in tensor.external_data if entry.key == "location"] or [""]
 
 
 def _function(domain: str, name: str, of: Any) -> tuple[str, str, str]:
-    """Give what identifies a function; the two names of ONNX' own domain are one."""
+    """Return the key of a function; the two names of the ONNX domain are one."""
     return "" if domain == "ai.onnx" else domain, name, getattr(of, "overload", "")
 
 
 def _attributes(body: Any) -> Iterator[onnx.AttributeProto]:
-    """Walk the attributes of a body's nodes and, of a function, the defaults of its own."""
+    """Yield the attributes of the nodes of a body and, for a function, the defaults of its own attributes."""
     yield from getattr(body, "attribute_proto", ())
     for node in body.node:
         yield from node.attribute
 
 
 def bodies(model: onnx.ModelProto) -> Iterator[Any]:
-    """Walk the graph, its functions and every nested subgraph, without recursion."""
+    """Yield the graph, its functions and every nested subgraph, without recursion."""
     waiting: list[Any] = [model.graph, *model.functions, *(t.initialization for t in model.training_info)]
     waiting += [t.algorithm for t in model.training_info]
     while waiting:
@@ -162,7 +163,7 @@ def _nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
 
 
 def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Walk every tensor the file holds: initializers, sparse ones, and attributes of nodes."""
+    """Yield every tensor of the file: initializers, sparse ones, and attributes of nodes."""
     for body in bodies(model):
         yield from getattr(body, "initializer", ())
         for sparse in getattr(body, "sparse_initializer", ()):
@@ -176,7 +177,7 @@ def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
 
 
 def _check_expansion(model: onnx.ModelProto) -> None:
-    """Bound the size of the graph after its functions are expanded: 40 doublings already make a million million."""
+    """Check the size of the graph with its functions expanded: 40 that double each other make 10^12 nodes."""
     bodies = {_function(f.domain, f.name, f): f for f in model.functions}
     sizes: dict[tuple[str, str, str], int] = {}
     pending: set[tuple[str, str, str]] = set()
@@ -207,12 +208,12 @@ def _check_expansion(model: onnx.ModelProto) -> None:
 
 
 def read(model: onnx.ModelProto) -> GraphInfo:
-    """Read the facts of a graph.
+    """Return the inputs, outputs and layers of a graph.
 
     Raises
     ------
     ModelError
-        If it has no input with a batch axis.
+        If it has no input, no output, or an input without type or shape.
     """
     bare = inferred(model)
     fixed = {i.name for i in model.graph.initializer}
@@ -222,10 +223,10 @@ def read(model: onnx.ModelProto) -> GraphInfo:
         raise ModelError(f"The graph has no {'inputs' if main is None else 'outputs'}.")
     for value in inputs:
         if not _shape(value) or not value.type.tensor_type.elem_type:
-            raise ModelError(f"The graph says no type or no shape for its input {value.name!r}.")
+            raise ModelError(f"The graph has no type or no shape for its input {value.name!r}; export it again.")
     known = {v.name: v for v in (*bare.graph.value_info, *bare.graph.output)}
-    made = [name for node in bare.graph.node for name in node.output if name in known]
-    layers = {name: _shape(known[name])[1:] for name in made if _is_layer(known[name], first_axis(main))}
+    produced = [name for node in bare.graph.node for name in node.output if name in known]
+    layers = {name: _shape(known[name])[1:] for name in produced if _is_layer(known[name], first_axis(main))}
     others = {i.name: _dtype(i) for i in inputs if i.name != main.name}
     output, features = bare.graph.output[0].name, _features(bare.graph)
     return GraphInfo(
@@ -234,16 +235,16 @@ def read(model: onnx.ModelProto) -> GraphInfo:
 
 
 def inferred(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Infer the type and shape of every tensor; what comes back is without the numbers of large weights.
+    """Infer the type and shape of every tensor; the result has no values of large weights.
 
     Raises
     ------
     ModelError
-        If they contradict each other.
+        If types or shapes contradict each other.
     """
     import onnx
 
-    bare = without_weights(model)  # inference takes three copies of what it is given
+    bare = without_weights(model)  # inference copies its argument three times
     bare.graph.initializer.extend(map(hollow, weights(model)))
     try:
         return onnx.shape_inference.infer_shapes(bare, data_prop=True)
@@ -252,7 +253,7 @@ def inferred(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _features(graph: onnx.GraphProto) -> str | None:
-    """Walk back from the first output to the last operator with weights, and name what goes into it."""
+    """Return the name of the input of the last operator with weights, searched from the first output on."""
     made_by = {name: node for node in graph.node for name in node.output}
     fixed = {tensor.name for tensor in graph.initializer}
     for node in graph.node:  # in topological order: weights may be stored in float16, and cast
@@ -262,7 +263,7 @@ def _features(graph: onnx.GraphProto) -> str | None:
     while name in made_by:
         node = made_by[name]
         moving = [i for i in node.input if i and i not in fixed]
-        if not moving or (node.op_type in WEIGHED and len(moving) < len(node.input)):
+        if not moving or (node.op_type in WEIGHTED and len(moving) < len(node.input)):
             return moving[0] if moving else None
         name = moving[0]
     return None
@@ -275,7 +276,7 @@ def _dtype(value: onnx.ValueInfoProto) -> str:
 
 
 def first_axis(value: onnx.ValueInfoProto) -> str | int | None:
-    """Give the first axis as the file has it: a symbol, a number or nothing."""
+    """Return the first axis as the file has it: a symbol, a number or None."""
     dims = value.type.tensor_type.shape.dim
     if not dims:
         return None
@@ -287,12 +288,12 @@ def _shape(value: onnx.ValueInfoProto) -> Shape:
 
 
 def _length(dim: Any) -> int | None:
-    """Give the length of an axis; old exporters write -1 for a free one."""
+    """Return the length of an axis, None if it is free; old exporters write -1 for a free one."""
     return int(dim.dim_value) if dim.dim_value > 0 else None
 
 
 def _is_layer(value: onnx.ValueInfoProto, batch: str | int | None) -> bool:
-    """Tell whether a tensor holds one thing per sample: floating point, and its first axis is the batch."""
+    """Check whether a tensor is a layer: floating point, with the batch as first axis."""
     import onnx
 
     floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE}

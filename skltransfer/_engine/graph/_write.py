@@ -1,4 +1,4 @@
-"""Write a graph without copying its weights: pieces that are a serialized model once they stand one after the other."""
+"""Serialize a graph in pieces, without copying its weights."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from skltransfer.errors import ModelError
 if TYPE_CHECKING:
     import onnx
 
-#: Numbers beyond which a tensor is a weight; those that shapes are computed from are far smaller.
+#: Tensors with more numbers than this are large weights; constants of shape computations are far smaller.
 LARGE = 1024
-#: What a protobuf message may have, and ONNX Runtime reads.
-MOST_BYTES = 2**31 - 1
+#: Largest size of a protobuf message.
+MAX_BYTES = 2**31 - 1
 
-#: Tags in ONNX's own file format: the graph of a model, an initializer of a graph, the raw data of a tensor.
+#: Protobuf tags of the fields ModelProto.graph, GraphProto.initializer and TensorProto.raw_data.
 GRAPH, INITIALIZER, RAW_DATA = (bytes([number << 3 | 2]) for number in (7, 5, 9))
 
 
 def pieces(model: onnx.ModelProto) -> Iterator[bytes]:
-    """Serialize a model piece by piece: everything but its weights, then one weight after the other.
+    """Yield a serialized model in pieces: everything but its weights, then one weight after the other.
 
-    Serializing it at once would hold two more copies of all weights in memory. Messages of protobuf may be cut anywhere
-    between fields: one that follows another is merged with it, and repeated fields such as weights are joined [1]_.
+    Serializing it at once would hold two more copies of all weights in memory. A protobuf message may be divided
+    between fields: messages that follow each other are merged, and repeated fields, such as weights, concatenated
+    [1]_.
 
     Raises
     ------
     ModelError
-        If the model is larger than a file of this kind may be.
+        If the model has more than `MAX_BYTES` of weights.
 
     References
     ----------
@@ -43,31 +44,33 @@ def pieces(model: onnx.ModelProto) -> Iterator[bytes]:
         field = rest + (RAW_DATA + _varint(len(numbers)) if numbers else b"")
         length = len(field) + len(numbers)
         written += length
-        if written > MOST_BYTES:
-            raise ModelError(f"The graph has more weights than the {MOST_BYTES:,} bytes a file with both may have.")
+        if written > MAX_BYTES:
+            raise ModelError(
+                f"The graph has more weights than the {MAX_BYTES:,} bytes of an ONNX file without external data."
+            )
         inside = INITIALIZER + _varint(length)
         yield GRAPH + _varint(len(inside) + length) + inside + field
         yield numbers
 
 
 def weights(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Give the initializers that are large."""
+    """Return the large initializers."""
     return (tensor for tensor in model.graph.initializer if _is_large(tensor))
 
 
 def _is_large(tensor: onnx.TensorProto) -> bool:
-    return bool(math.prod(tensor.dims) > LARGE)  # its ByteSize() would serialize it, to see
+    return bool(math.prod(tensor.dims) > LARGE)  # ByteSize() would serialize it
 
 
 def hollow(tensor: onnx.TensorProto) -> onnx.TensorProto:
-    """Copy a tensor's name, type and shape, and none of its numbers."""
+    """Return a tensor with the same name, type and shape, and without values."""
     import onnx
 
     return onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
 
 
 def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Copy everything but the large initializers."""
+    """Return a copy of a model without its large initializers."""
     import onnx
 
     bare = onnx.ModelProto()
@@ -82,7 +85,7 @@ def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _varint(number: int) -> bytes:
-    """Write a number in groups of seven bits, the lowest first, each but the last marked."""
+    """Encode a number as protobuf varint: groups of seven bits, the lowest first, all but the last marked."""
     groups = []
     while number > 127:
         groups.append(number & 127 | 128)

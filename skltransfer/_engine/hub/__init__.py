@@ -1,7 +1,7 @@
-"""From a card or an address to verified bytes on disk. The only room that writes model files.
+"""Verified model files of a card or an address. The only room that writes model files.
 
-A pinned file is compared with its SHA-256 once per process and file state; what differs is never handed on. Files of
-the Hugging Face Hub are fetched once, by a child process with a deadline, and kept in a store where nothing is changed.
+A pinned file is compared with its SHA-256 once per process and file state, and refused if it differs. Files of the
+Hugging Face Hub are fetched once, by a child process with a deadline, and kept in a store in which files never change.
 """
 
 from skltransfer._engine.hub._local import fingerprint, scratch, sha256, verified, write

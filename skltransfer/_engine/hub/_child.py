@@ -1,7 +1,7 @@
-"""What fetches files of the Hugging Face Hub: a process of its own, which its parent ends at the deadline.
+"""The child process that fetches files of the Hugging Face Hub, and that its parent kills at the deadline.
 
-The client of the hub has no limit of the total time, nor can a thread that waits for a name server be stopped. The
-child reads a request from stdin and writes one line of JSON; it verifies nothing, that is the parent's part.
+The client of the hub has no limit of the total time, and a thread that waits for a name server cannot be stopped. The
+child reads a request from stdin and writes one line of JSON. The parent verifies the files.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ def fetch(repo: str, revision: str, path: str, folder: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``commit``, and ``files``: of each path its ``size`` and ``sha256``, or, of small files, Git's ``blob`` hash.
+        ``commit``, and ``files``: for each path its ``size`` and ``sha256``, or Git's ``blob`` hash for small files.
     """
     from huggingface_hub import HfApi
 
     api = HfApi(library_name="skltransfer")
     info = api.model_info(repo, revision=revision, files_metadata=True)
-    files = {file.rfilename: _facts(file) for file in info.siblings or () if goes_with(path, file.rfilename)}
+    files = {file.rfilename: _facts(file) for file in info.siblings or () if belongs_to(path, file.rfilename)}
     if path not in files:
         graphs = sorted(file.rfilename for file in info.siblings or () if file.rfilename.endswith(".onnx"))
         raise FileNotFoundError(f"{repo} has no file {path!r}; its graphs: {', '.join(graphs[:20]) or 'none'}")
@@ -34,8 +34,8 @@ def fetch(repo: str, revision: str, path: str, folder: str) -> dict[str, Any]:
     return {"commit": info.sha, "files": files}
 
 
-def goes_with(graph: str, name: str) -> bool:
-    """Tell whether a file belongs to a graph: its external data and card beside it, the nearest tokenizers."""
+def belongs_to(graph: str, name: str) -> bool:
+    """Check whether a file belongs to a graph: external data and card beside it, tokenizers beside it or on top."""
     home, _, stem = graph.removesuffix(".onnx").rpartition("/")
     folder, _, file = name.rpartition("/")
     if file == "tokenizer.json":
@@ -51,7 +51,7 @@ def _facts(file: Any) -> dict[str, Any]:
 
 
 def _status(err: BaseException | None) -> int | None:
-    """Find the HTTP status in an error or its causes."""
+    """Return the HTTP status of an error or of its causes."""
     while err is not None:
         if (response := getattr(err, "response", None)) is not None:
             return int(response.status_code)
@@ -61,7 +61,7 @@ def _status(err: BaseException | None) -> int | None:
 
 def respond(**request: str) -> dict[str, Any]:
     """Answer one request."""
-    logging.basicConfig(stream=sys.stderr)  # what the client waits for, for the parent to quote
+    logging.basicConfig(stream=sys.stderr)  # the parent quotes the last line if the deadline passes
     try:
         return fetch(**request)
     except Exception as err:  # noqa: BLE001 - it is passed on to the parent

@@ -1,4 +1,4 @@
-"""Files that are there: hashed, compared with what a card pins, written so that nobody sees half of one."""
+"""Local files: hashed, compared with the hashes a card pins, and written atomically."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def sha256(path: Path) -> str:
 
 
 def verified(card: Card) -> Path:
-    """Give the verified graph of a card.
+    """Verify the files of a card and return the path of its graph.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def verified(card: Card) -> Path:
     Returns
     -------
     Path
-        Absolute path of the ``.onnx`` file; every other file of the card lies where the graph expects it.
+        Absolute path of the ``.onnx`` file.
 
     Raises
     ------
@@ -60,14 +60,14 @@ def verified(card: Card) -> Path:
             raise UnknownModelError(f"Model {card.name!r} has no file {file.path!r} in {str(folder)!r}; copy it there.")
         if file.sha256 is not None and (found := sha256(path)) != file.sha256:
             raise IntegrityError(
-                f"{str(path)!r} has the SHA-256 {found}, its card pins {file.sha256}. The file is damaged or another "
-                "one; fetch it again, or, if you mean this file, write its card again with: skltransfer models card"
+                f"{str(path)!r} has the SHA-256 {found}, its card pins {file.sha256}. The file is damaged or not the "
+                "same; fetch it again, or, to use this file, write its card again with: skltransfer models card"
             )
     return folder.resolve() / card.files["model"].path
 
 
 def fingerprint(card: Card) -> str:
-    """Give one SHA-256 over all files of a card, the pinned ones verified."""
+    """Return one SHA-256 over all files of a card, after verifying the pinned ones."""
     graph = verified(card)
     if len(card.files) == 1:
         return sha256(graph)
@@ -76,7 +76,7 @@ def fingerprint(card: Card) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a text file beside a model, so that a reader sees the old one or the new one, never half of it."""
+    """Write a text file atomically: a reader sees the old content or the new one, never a part of it."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf8") as file:
@@ -90,22 +90,22 @@ def write(path: Path, text: str) -> None:
 
 @contextmanager
 def scratch(pieces: Iterable[bytes]) -> Iterator[Path]:
-    """Lay a graph down in a file of its own for as long as it takes to open it.
+    """Write a graph to a temporary file, which is removed when the context ends.
 
     Parameters
     ----------
     pieces : iterable of bytes
-        One after the other they are the file.
+        Content of the file.
 
     Yields
     ------
     Path
-        A temporary file that only this user can read.
+        The file; only this user can read it.
 
     Raises
     ------
     ModelError
-        If it cannot be written.
+        If the file cannot be written.
     """
     with ExitStack() as stack:
         try:
@@ -114,11 +114,15 @@ def scratch(pieces: Iterable[bytes]) -> Iterator[Path]:
             with file:
                 file.writelines(pieces)
         except OSError as err:
-            raise ModelError(f"A graph cannot be written to the temporary folder: {err}. Set TMPDIR to one.") from err
+            raise ModelError(
+                f"A graph cannot be written to the temporary folder: {err}. Set TMPDIR to another folder."
+            ) from err
         yield Path(file.name)
 
 
 def _folder(card: Card) -> Path:
     if card.folder is None:
-        raise UnknownModelError(f"The card of {card.name!r} does not say in which folder its files lie.")
+        raise UnknownModelError(
+            f"The card of {card.name!r} has no folder; pass a card from load_card, or set its `folder`."
+        )
     return card.folder

@@ -1,15 +1,15 @@
-"""Files of the Hugging Face Hub: fetched once, verified, then read from a store that is only ever added to.
+"""Files of the Hugging Face Hub: fetched once, verified, and kept in a store in which files never change.
 
 ::
 
-    STORE/files/SHA256                           the bytes, under their own hash
+    STORE/files/SHA256                           files, named by their hash
     STORE/models/OWNER--REPO/COMMIT/PATH         the same files (hard links) where a graph expects them
-    STORE/engines/KEY                            what TensorRT builds of a recipe
-    STORE/variants/SHA256/NAME.int8              variants of models that are not the user's own
-    STORE/records/OWNER--REPO@REVISION--PATH     JSON: the commit a revision meant when first asked for, and the hashes
+    STORE/engines/KEY                            TensorRT's engines of a recipe
+    STORE/variants/SHA256/NAME.int8              quantized models whose originals are not the user's own files
+    STORE/records/OWNER--REPO@REVISION--PATH     JSON: the commit of a revision when first fetched, and the hashes
 
-A record is written last: what it lists is there, and verified. It also is what makes a branch stand still: the first
-answer is remembered, and asked for again only by `pull` with ``refresh=True``.
+A record is written last: the files it lists are in the store and verified. It also fixes the commit of a branch: the
+hub is asked again only by `pull` with ``refresh=True``.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from skltransfer._engine.hub._local import sha256, write
 from skltransfer.errors import DownloadError, IntegrityError, ModelWarning, UnknownModelError, need, warn
 
 SCHEME = "hf://"
-#: Seconds a model may take to arrive, all its files together.
+#: Seconds that fetching all files of a model may take.
 DEADLINE = 900.0
-#: Seconds after which what a killed process left half done is swept away.
+#: Age in seconds, a day, after which the unfinished folder of a killed process is removed.
 STALE = 86_400.0
 COMMIT = re.compile("[0-9a-f]{40}")
 PATTERN = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+))?/(?P<path>[^\\@]+\.onnx)")
@@ -45,7 +45,7 @@ class Address(NamedTuple):
     Attributes
     ----------
     repo, revision, path : str
-        A revision is a commit, a branch or a tag; ``"main"`` by default.
+        Owner and name of the repository; a commit, branch or tag, ``"main"`` by default; path of the graph.
     """
 
     repo: str
@@ -54,23 +54,23 @@ class Address(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Read an address.
+        """Parse an address.
 
         Raises
         ------
         UnknownModelError
-            If it is none.
+            If the text is not an address.
         """
         found = PATTERN.fullmatch(text)
         if not found or {"", ".", ".."} & {*found["repo"].split("/"), *found["path"].split("/")}:
             raise UnknownModelError(
-                f"{text!r} is no address of the hub; they look like hf://owner/repo@revision/path/model.onnx."
+                f"{text!r} is not an address of the hub; write hf://owner/repo@revision/path/model.onnx."
             )
         return cls(found["repo"], found["revision"] or "main", found["path"])
 
     @property
     def pinned(self) -> bool:
-        """Whether the revision is a commit, which cannot come to mean other files."""
+        """Whether the revision is a commit, whose files never change."""
         return COMMIT.fullmatch(self.revision) is not None
 
     def __str__(self) -> str:
@@ -83,9 +83,9 @@ class Pulled(NamedTuple):
     Attributes
     ----------
     folder : Path
-        Where its files lie, as in the repository.
+        Folder of its files, with the paths of the repository.
     commit : str
-        Which version it is.
+        Commit of the files.
     files : mapping of str to str
         SHA-256 of each path.
     """
@@ -96,14 +96,14 @@ class Pulled(NamedTuple):
 
 
 def store_folder() -> Path:
-    """Give the folder of the store: ``SKLTRANSFER_MODELS``, or one in the user's cache folder."""
+    """Return the folder of the store: ``SKLTRANSFER_MODELS``, or one in the user's cache folder."""
     if chosen := os.environ.get("SKLTRANSFER_MODELS"):
         return Path(chosen).expanduser().absolute()
     return (process.user_folder() / "models").absolute()
 
 
 def engine_folder(key: str) -> Path:
-    """Make a folder of the store for what TensorRT builds of a recipe.
+    """Return the folder of the store for TensorRT's engines of a recipe, creating it if needed.
 
     Parameters
     ----------
@@ -122,35 +122,35 @@ def pull(
     refresh: bool = False,
     deadline: float = DEADLINE,
 ) -> Pulled:
-    """Give a model of the hub, fetched if the store has none of that address.
+    """Return a model of the hub, fetching it if it is not in the store.
 
     Parameters
     ----------
     address : Address
-        Which one.
+        Address of the graph.
     check : callable
-        Called once, with a model that has just arrived, before it is remembered; what it raises keeps the model out.
+        Called with a newly fetched model before it is recorded; if it raises, the model is not recorded.
     refresh : bool
-        Whether to ask the hub again: a branch may have moved on, or a file in the store be damaged.
+        Whether to ask the hub again, because a branch may have changed or a file in the store be damaged.
     deadline : float
-        Seconds in all.
+        Seconds for all files.
 
     Raises
     ------
     DownloadError
-        If it cannot be fetched in time; with ``HF_HUB_OFFLINE=1`` no socket is opened, and it cannot.
+        If it cannot be fetched in time. With ``HF_HUB_OFFLINE=1`` it is raised without opening a socket.
     IntegrityError
-        If what came is not what the hub announced.
+        If a file differs from what the hub announced.
     """
     if not refresh and (known := kept(address)):
         return known
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        raise DownloadError(f"{address} is not in {str(store_folder())!r}, and HF_HUB_OFFLINE keeps it from the hub.")
+        raise DownloadError(f"{address} is not in {str(store_folder())!r}, and HF_HUB_OFFLINE forbids to fetch it.")
     need("huggingface_hub", extra="hub")
-    with _naming_the_store(address):
+    with _store_errors(address):
         pulled = _download(address, time.monotonic() + deadline)
     check(pulled)
-    with _naming_the_store(address):
+    with _store_errors(address):
         record = _record(address)
         record.parent.mkdir(parents=True, exist_ok=True)
         write(record, json.dumps({"commit": pulled.commit, "files": dict(pulled.files)}, indent=1) + "\n")
@@ -164,16 +164,16 @@ def pull(
 
 
 @contextmanager
-def _naming_the_store(address: Address) -> Iterator[None]:
-    """Say of errors of the disk where they happened."""
+def _store_errors(address: Address) -> Iterator[None]:
+    """Raise errors of the disk as `DownloadError` with the folder of the store."""
     try:
         yield
     except OSError as err:
         if isinstance(err, DownloadError):
             raise
         raise DownloadError(
-            f"{address} cannot be kept in {str(store_folder())!r}: {err}. Make room there, or name another folder in "
-            "SKLTRANSFER_MODELS."
+            f"{address} cannot be written to {str(store_folder())!r}: {err}. Free space there, or set "
+            "SKLTRANSFER_MODELS to another folder."
         ) from err
 
 
@@ -182,7 +182,7 @@ def _home(address: Address, commit: str) -> Path:
 
 
 def kept(address: Address) -> Pulled | None:
-    """Give a model of the hub if the store has it, whole."""
+    """Return a model of the hub if all its files are in the store, else None."""
     try:
         data = json.loads(_record(address).read_text("utf8"))
         pulled = Pulled(_home(address, data["commit"]), data["commit"], data["files"])
@@ -196,7 +196,7 @@ def _record(address: Address) -> Path:
 
 
 def _download(address: Address, until: float) -> Pulled:
-    """Let a child fetch to a folder of its own, then take in what is as the hub announced."""
+    """Fetch to a temporary folder in a child process, verify the files, and move them to the store."""
     store_folder().mkdir(parents=True, exist_ok=True, mode=0o700)
     _sweep()
     with tempfile.TemporaryDirectory(dir=store_folder(), prefix="arriving-", ignore_cleanup_errors=True) as folder:
@@ -232,34 +232,34 @@ def _ask_child(address: Address, folder: str, until: float) -> dict[str, Any]:
             status,
         )
     if not COMMIT.fullmatch(str(answer["commit"])):
-        raise DownloadError(f"{address}: the hub named the commit {answer['commit']!r}, which is none.")
+        raise DownloadError(f"{address}: the hub named the commit {answer['commit']!r}, which is not a commit hash.")
     return answer
 
 
-#: What to do about a status.
+#: Advice for an HTTP status.
 HINTS = {
-    401: " Is the name right? If the model is private, log in with: hf auth login",
+    401: " Check the name. If the model is private, log in with: hf auth login",
     403: " If the model is gated, accept its terms on its page and log in with: hf auth login",
-    404: " Is the name right? Look at its files on its page.",
-    429: " The hub asks for patience; try again later.",
+    404: " Check the name against the files on its page.",
+    429: " The hub limits the rate of requests; try again later.",
 }
 
 
 def _verified(path: Path, name: str, facts: Mapping[str, Any]) -> str:
-    """Compare a file with what the hub announced, and give its SHA-256."""
+    """Check that a file is the one the hub announced, and return its SHA-256."""
     digest = sha256(path)
     content = path.read_bytes() if "blob" in facts else b""
     blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
     if digest != facts.get("sha256", digest) or blob != facts.get("blob", blob) or path.stat().st_size != facts["size"]:
         raise IntegrityError(
-            f"{name!r} arrived with the SHA-256 {digest} and {path.stat().st_size} bytes, the hub announced "
-            f"{facts.get('sha256') or facts.get('blob')} and {facts['size']}; it was thrown away. Try again."
+            f"{name!r} has the SHA-256 {digest} and {path.stat().st_size} bytes, the hub announced "
+            f"{facts.get('sha256') or facts.get('blob')} and {facts['size']}; it was discarded. Try again."
         )
     return digest
 
 
 def _keep(arrived: Path, digest: str, place: Path) -> None:
-    """Put a verified file into the store, and a link to it where graphs look for it; mend what is damaged."""
+    """Move a verified file to the store, replacing a damaged one, and link it where graphs expect it."""
     kept = store_folder() / "files" / digest
     kept.parent.mkdir(parents=True, exist_ok=True)
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -269,14 +269,14 @@ def _keep(arrived: Path, digest: str, place: Path) -> None:
     link = arrived.with_name(f"{arrived.name}.link")
     try:
         os.link(kept, link)
-    except OSError:  # no hard links here
+    except OSError:  # the file system has no hard links
         shutil.copyfile(kept, link)
     os.replace(link, place)
-    link.unlink(missing_ok=True)  # two links to one file are not replaced but left, both
+    link.unlink(missing_ok=True)  # replacing a link by another to the same file leaves both
 
 
 def _sweep() -> None:
-    """Remove what processes that were killed left half done."""
+    """Remove unfinished folders of killed processes."""
     for folder in store_folder().glob("arriving-*"):
         if time.time() - folder.stat().st_mtime > STALE:
             shutil.rmtree(folder, ignore_errors=True)

@@ -7,6 +7,5 @@ it is used for that file only.
 
 from skltransfer._engine.quantization._quantize import MIN_COSINE, find_quantized, quantize, quantized_card
 
-find = quantized_card  # the name that the embedder uses
 
-__all__ = ["MIN_COSINE", "find", "find_quantized", "quantize", "quantized_card"]
+__all__ = ["MIN_COSINE", "find_quantized", "quantize", "quantized_card"]

@@ -93,11 +93,6 @@ class Session:
         """Run batches of exactly this size from now on, with at most `most` different samples; None: of any size."""
         self.batch_size, self._most = batch_size, most or batch_size or 2**31
 
-    @property
-    def batch(self) -> int | None:
-        """Another name of `batch_size`."""
-        return self.batch_size
-
     def run(self, samples: npt.NDArray[Any], cancel: Cancel | None = None, output: Torch | None = None) -> Any:
         """Run the graph.
 

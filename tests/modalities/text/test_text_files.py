@@ -21,7 +21,7 @@ from tests.modalities.text.support import ROWS, TEXTS
 def test_tokenizers_is_named_with_its_extra_where_it_is_missing(tmp_path, monkeypatch):
     path = testing.save_text_backbone(testing.text_backbone(), tmp_path)
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(MissingDependencyError, match=r"tokenizers is needed .*pip install 'skltransfer\[text\]'"):
+    with pytest.raises(MissingDependencyError, match=r"tokenizers is required .*pip install 'skltransfer\[text\]'"):
         PretrainedEmbedder(path).transform(["one"])
 
 

@@ -81,8 +81,8 @@ def check(spec: ImageSpec, info: GraphInfo) -> None:
     channel = 1 if spec.layout == "NCHW" else 3
     if info.shape[channel] not in (3, None):
         raise CardError(
-            f"The graph's input has the shape {info.shape}, but layout {spec.layout!r} puts 3 channels at axis "
-            f"{channel}."
+            f"The graph's input has the shape {info.shape}, but layout {spec.layout!r} needs 3 channels at axis "
+            f"{channel}. Set input.layout of the card to the other one."
         )
 
 
