@@ -102,7 +102,7 @@ def test_sample_that_cannot_be_read_is_named(few, tmp_path):
 
 
 def test_model_of_numbers_is_refused(tmp_path):
-    with pytest.raises(CardError, match="takes arrays"):
+    with pytest.raises(CardError, match="takes array samples, which need no preparation"):
         measure(graphs.save_numbers(tmp_path))
 
 

@@ -30,7 +30,9 @@ def test_samples_that_are_given_calibrate_and_compare(images):
 def test_numbers_need_samples(tmp_path):
     model = str(testing.save_backbone(graphs.products(), tmp_path))
     assert isinstance(load_card(model).input, ArraySpec)
-    with pytest.raises(ConversionError, match=r"takes arrays, for which there are no synthetic samples; pass yours"):
+    with pytest.raises(
+        ConversionError, match=r"takes array samples, for which there are no synthetic ones; pass yours"
+    ):
         PretrainedEmbedder(model, precision="int8").fit(np.zeros((2, 40), np.float32))
     X = np.random.default_rng(0).normal(size=(20, 40)).astype(np.float32)
     quantize(model, "int8", X)

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto
 
 from skltransfer import PretrainedEmbedder, list_models, load_card, testing
-from skltransfer._engine import catalog, graph, hub, registry
+from skltransfer._engine import graph, hub, registry
 from skltransfer._engine.modalities import image
 from skltransfer.cards import POOLS, SPECS
 from skltransfer.errors import ModelWarning, UnknownModelError

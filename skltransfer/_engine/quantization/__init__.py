@@ -7,5 +7,4 @@ it is used for that file only.
 
 from skltransfer._engine.quantization._quantize import MIN_COSINE, find_quantized, quantize, quantized_card
 
-
 __all__ = ["MIN_COSINE", "find_quantized", "quantize", "quantized_card"]

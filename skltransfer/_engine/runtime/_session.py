@@ -70,7 +70,6 @@ class Session:
         allow_tf32: bool = True,
         engines: Path | None = None,
         bound: bool | None = None,
-        batch: int | None = None,
     ) -> None:
         ort = import_onnxruntime()
         providers = provider_options(device, allow_tf32=allow_tf32, engines=engines)
@@ -87,7 +86,7 @@ class Session:
         self.best: int | None = None
         self._tuning = threading.Lock()
         self._lock = threading.Lock()
-        self.fix_batch(batch_size or batch)
+        self.fix_batch(batch_size)
 
     def fix_batch(self, batch_size: int | None, *, most: int | None = None) -> None:
         """Run batches of exactly this size from now on, with at most `most` different samples; None: of any size."""
