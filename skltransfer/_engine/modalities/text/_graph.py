@@ -1,4 +1,4 @@
-"""What a graph says of the texts it takes, and the nodes that turn token ids into its inputs."""
+"""Texts and graphs: facts of a graph that takes them, and the nodes from token ids to its inputs."""
 
 from __future__ import annotations
 
