@@ -170,4 +170,5 @@ class _Coordinator:
         done, self.running = wait(self.running, return_when=FIRST_COMPLETED)
         for future in done:
             self.results.add(future.result(), self.line.work.plan.take)
+        self.line.issue_warnings()
         self.results.report()
