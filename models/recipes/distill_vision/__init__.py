@@ -25,6 +25,6 @@ with the crop, although the teacher never runs again.
 `commands`     the command line
 =============  ======================================================================
 
-The recipe needs numpy, pillow, onnx, onnxruntime and torch, scikit-learn for `probe`, and skltransfer for `train` (the
-training loop) and `card` (which measures what its users will see).
+The recipe needs skltransfer with its extra ``torch``: its training loop, and the estimator that `card` measures the
+student with. skltransfer imports nothing of the recipe.
 """
