@@ -141,7 +141,7 @@ def test_private_names_of_a_room_stay_in_it(path):
     assert taken == []
 
 
-HEAVY = {"onnx", "onnxruntime", "PIL", "joblib", "matplotlib", "google", "tqdm"}
+HEAVY = {"onnx", "onnxruntime", "PIL", "joblib", "matplotlib", "google", "torch", "tqdm"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)

@@ -19,7 +19,7 @@ pytest.importorskip("torch", reason="the recipe needs torch")
 
 import torch
 
-from distill_vision import export, losses, student, views, warm_start
+from distill_vision import export, losses, pace, student, views, warm_start
 
 RECIPE = ROOT / "models" / "recipes" / "distill_vision"
 
@@ -122,3 +122,19 @@ def test_narrower_student_begins_with_the_strongest_channels():
     warm_start.prune_channels(weights, "block_1", 3)
     assert weights["block_1_first_bias"].tolist() == [0, 2, 4]
     assert weights["block_1_second_weight"].shape == (5, 3, 3, 3)
+
+
+def test_deadline_clock_ends_at_its_deadline_and_moves_it_on_request(tmp_path):
+    clock = pace.DeadlineClock(time.time() + 1000, tmp_path / "anneal", soon=0)
+    clock.advance(1, seconds=2)
+    assert clock.progress == pytest.approx(2 / 1002, rel=1e-2)
+    (tmp_path / "anneal").touch()
+    clock.advance(2, seconds=2)
+    assert clock.progress == 1
+    assert not (tmp_path / "anneal").exists()
+
+
+def test_stopped_process_loses_no_schedule():
+    clock = pace.DeadlineClock(time.time() + 1000, longest=3)
+    clock.advance(1, seconds=900)
+    assert clock.progress == pytest.approx(3 / 1003, rel=1e-2)

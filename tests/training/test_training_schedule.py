@@ -1,5 +1,7 @@
 """Schedule, settings and rows of a training run: plain numbers, no torch."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,9 @@ from skltransfer._engine.training import (
     epoch_rows,
     learning_rate,
     steps_per_epoch,
+    train,
 )
+from skltransfer.errors import MissingDependencyError
 
 
 @pytest.mark.parametrize(
@@ -50,3 +54,9 @@ def test_few_samples_make_one_smaller_batch():
 def test_settings_name_all_their_mistakes_at_once():
     with pytest.raises(ValueError, match=r"steps=0 must be at least 1; warmup=1 must be .* autocast='float16' must"):
         TrainSettings(steps=0, warmup=1, autocast="float16")
+
+
+def test_training_without_torch_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'skltransfer\[torch\]'"):
+        train(object(), lambda step: ((), ()), lambda outputs, targets: outputs, TrainSettings())
