@@ -59,7 +59,19 @@ def unpack(X: Any) -> Samples:
         X = X.to_pylist()
     if not isinstance(X, Iterable):
         raise TypeError(f"X is a {type(X).__name__}; give a list, array, Series or generator of samples.")
-    return Samples(X, len(X) if isinstance(X, Sized) else None)
+    items = X if isinstance(X, KEEP) or hasattr(X, "iloc") or hasattr(X, "to_list") else map(_own, X)
+    return Samples(items, len(X) if isinstance(X, Sized) else None)
+
+
+#: Containers whose samples are objects of their own. Others may hand out one buffer again and again, as a camera does.
+KEEP = (list, tuple, np.ndarray)
+
+
+def _own(sample: Any) -> Any:
+    """Copy a sample that its source may overwrite before it has been read."""
+    if isinstance(sample, np.ndarray):
+        return sample.copy()
+    return bytes(sample) if isinstance(sample, (bytearray, memoryview)) else sample
 
 
 def _refuse_single(X: Any) -> None:
