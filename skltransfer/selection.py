@@ -19,6 +19,11 @@ from skltransfer.cards import Card
 from skltransfer.embedder import PretrainedEmbedder
 from skltransfer.errors import need
 
+__all__ = [
+    "compare_backbones",
+    "near_duplicate_groups",
+]
+
 Rows = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 
