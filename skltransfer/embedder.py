@@ -23,24 +23,11 @@ from sklearn.utils.validation import validate_data
 from skltransfer._engine import cache as _cache
 from skltransfer._engine import modalities, planning, progress, runtime, stream
 from skltransfer._engine.plan import Plan
+from skltransfer._engine.progress import CallbackSupportMixin, with_callbacks
 from skltransfer._engine.samples import Samples, unpack
 from skltransfer.cards import LONG_TEXTS, POOLS, PRECISIONS, Card
-from skltransfer.errors import BadSamplesWarning, InputWarning, LayerError, ModelChangedError, need, warn
+from skltransfer.errors import BadSamplesWarning, InputWarning, LayerError, need, warn
 
-try:  # scikit-learn 1.9, experimental there
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
-except ImportError:
-
-    class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Stands in where scikit-learn has no callbacks."""
-
-    def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:
-        """Leave the method as it is."""
-        return method
-
-
-#: A test fold is at most this many times as large as the first training part: a learning curve begins with a tenth.
-FOLD = 8
 #: Columns of the last `transform` of estimators that were not fitted, or with other parameters: frames need names.
 _columns: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
@@ -51,10 +38,9 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
     Samples go in, one row of float32 numbers per sample comes out; any scikit-learn estimator learns from them. The
     backbone is an ONNX graph, run by ONNX Runtime: on an NVIDIA GPU where there is one, on the CPU where there is none.
 
-    The transformer is stateless: `transform` works without `fit`. `fit` resolves and verifies the model, so that a
-    missing file or a wrong layer name is an error at once; after it, a backbone that has become another one is an
-    error, too. Cloning and pickling cost next to nothing, for the open backbone belongs to the process and not to the
-    estimator.
+    `transform` works without `fit`. `fit` resolves and verifies the model, so that a missing file or a wrong layer is
+    an error at once; after it, another backbone under the same name is one, too. Clones and pickles are small, for the
+    open backbone belongs to the process and not to the estimator.
 
     Parameters
     ----------
@@ -62,95 +48,89 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         A name from `list_models`, the path of an ``.onnx`` file or of a card folder, an address of the Hugging Face
         Hub such as ``"hf://owner/repo@revision/model.onnx"`` (fetched once, then kept), or a `Card`.
     layer : str, list of str or None, default=None
-        Tensor of the graph to take; None is the card's embedding, a list puts several side by side, for the price of
-        one run. Earlier layers see texture and edges, later ones things: try some when the images are unlike
-        photographs. ``load_card(model).layers()`` lists them. In a search, layers are computed together, see Notes.
+        Tensor of the graph to embed with; None is the card's embedding, a list concatenates several for the price of
+        one run. Try earlier layers, which see texture and edges, when the images are unlike photographs.
+        ``load_card(model).layers()`` lists them. In a search, layers are computed together, see Notes.
     pool : {"auto", "mean", "max", "cls", "last", "gem", "flatten", "none"}, default="auto"
-        How a feature map or a token sequence becomes one row: mean or maximum over all places, the first or last token,
-        the generalised mean (power 3, between mean and maximum: for finding things that fill a part of the picture), or
-        everything (many columns). A layer that is one row already stays as it is. ``"auto"``: as the card says.
-        ``"none"`` keeps feature maps (n, channels, height, width) and sequences (n, tokens, channels) as they are, for
-        detection, heat maps and the like; texts are padded with zeros to `max_length`, see `token_mask`. Several layers
-        must then have the same height and width. Frames (``set_output``) cannot hold such arrays.
+        How to reduce a feature map or a token sequence to one row: mean or maximum over all places, the first or last
+        token, the generalized mean (power 3, for things that fill a part of the picture), or all numbers. A layer that
+        is one row already stays as it is. ``"auto"``: as the card says. ``"none"`` keeps maps (n, channels, height,
+        width) and sequences (n, tokens, channels), for detection or heat maps; texts are padded with zeros to
+        `max_length`, see `token_mask`. Layers in a list must then have the same height and width, and frames
+        (``set_output``) are refused.
     normalize : bool, default=False
         Whether to scale rows to unit L2 norm: for cosine similarity and nearest neighbors. With ``pool="none"`` the
         vector of each place or token is scaled.
     precision : {"auto", "fp32", "fp16", "int8"}, default="auto"
-        ``"auto"`` computes as the graph was exported; ``"fp32"`` turns a float16 graph into float32, and keeps a GPU
-        from multiplying with fewer bits (TF32). ``"fp16"`` and ``"int8"`` run a quantized model, which is made at first
-        use and kept, see `quantize`: ``"int8"`` is about 1.4 to 2.4 times as fast on a CPU that multiplies
-        integers (VNNI, AMX), with rows whose cosine to the original's is 0.99 or more, else it is refused; ``"fp16"``
-        is half the file, meant for GPUs, and slower on a CPU.
+        ``"auto"`` computes as the graph was exported. ``"fp32"`` turns a float16 graph into float32, and keeps a GPU
+        from multiplying with fewer bits (TF32). ``"fp16"`` and ``"int8"`` run a quantized model, which is created at
+        first use, compared with the original and kept, see `quantize`. ``"int8"`` is 1.4 to 2.4 times as fast on a CPU
+        that multiplies integers (VNNI, AMX). ``"fp16"`` is half the file, meant for GPUs, and slower on a CPU.
     max_length : int or None, default=None
-        For texts: tokens that are taken of each, special ones included. None is what the card says. Shorter is faster,
-        in proportion to the texts that are longer.
+        Texts only: tokens per text, special ones included. None: as the card says. Shorter is faster, in proportion to
+        the texts that are longer.
     long_text : {"truncate", "windows"}, default="truncate"
-        For texts longer than `max_length`: ``"truncate"`` cuts them off, and one warning says how many and how much;
-        ``"windows"`` embeds all their parts and takes the mean, at the price of running all of them.
+        Texts only: ``"truncate"`` cuts texts longer than `max_length`, and one warning counts the loss; ``"windows"``
+        embeds all their parts and averages, at the price of running all of them.
     batch_size : int or "auto", default="auto"
-        Samples per run. ``"auto"`` is 2 images of 224 x 224 pixels, more of smaller ones, or texts of 512 tokens in
-        all, per worker on the CPU. On a GPU it is 64 such images, or 16,384 tokens; after some batches of images the
-        size is doubled for as long as that is worth 5 %, and memory is free. What does not fit is halved, and that
-        remembered.
+        Samples per run. ``"auto"``: 2 images of 224 x 224 pixels, more of smaller ones, or 512 tokens; on a GPU 64 such
+        images, doubled while that is 5 % faster, or 16,384 tokens. A batch that does not fit is halved.
     device : str, default="auto"
         ``"auto"``: a GPU if one works, else the CPU, with a warning if a GPU is present that cannot be used. ``"cpu"``,
-        ``"cuda"``, ``"cuda:1"``, ``"tensorrt"``: that one, or a `DeviceError` with the reason; ``"cuda:all"``: every
-        GPU, the samples shared out among them.
+        ``"cuda"``, ``"cuda:1"``, ``"tensorrt"``: that one, or a `DeviceError` with the reason. ``"cuda:all"``: every
+        GPU, each taking a share of the samples.
     n_jobs : int or None, default=None
         Threads that read, decode and, on the CPU, run. None: as many as this process may keep busy (its processors,
         cgroup quota, ``OMP_NUM_THREADS``, or its share as a worker of joblib). -1: all processors.
     cache : "memory", path of a folder, True or None, default="memory"
-        Where embeddings are kept, by the content of the sample: every sample is embedded once in a search, whatever the
-        number of folds and candidates. ``"memory"`` is bounded and lasts as long as the process; a folder is shared by
-        processes and sessions (True: one in the user's cache folder); None does not even fingerprint samples, which is
-        fastest for a single pass over samples that differ.
+        Where rows are kept, by the content of the sample: a search embeds every sample once, whatever the number of
+        folds and candidates. ``"memory"`` is bounded and lasts as long as the process; a folder is shared by processes
+        and sessions (True: one in the user's cache folder); None does not even fingerprint samples, which is fastest
+        for a single pass.
     on_error : {"raise", "nan"}, default="raise"
-        What to do with a sample that cannot be read: raise `SampleError`, which names it, or give a row of NaN and warn
-        once with the list (`BadSamplesWarning`). Rows are never dropped.
+        What to do with a sample that cannot be read: raise `SampleError`, which names it, or return a row of NaN and
+        warn once with the list (`BadSamplesWarning`). Rows are never dropped.
     output : {"numpy", "torch"}, default="numpy"
-        What `transform` returns. ``"torch"``, which is experimental, gives a tensor on the device that ran: estimators
-        that support scikit-learn's array API go on there. With ``cache=None`` rows never leave a GPU; else they are
-        kept in memory or in the folder, as ever, and moved to the device at the end. Needs ``skltransfer[torch]``.
+        Type that `transform` returns. ``"torch"`` (experimental) is a tensor on the device that ran, for estimators
+        that support scikit-learn's array API. With ``cache=None`` rows never leave a GPU; else they are moved to the
+        device at the end. Needs ``skltransfer[torch]``.
     verbose : int, default=0
-        1 shows a progress bar (needs tqdm: ``pip install 'skltransfer[progress]'``), 2 also says how much of what ran
-        was padding of texts. In `fit`, scikit-learn's callbacks show more: ``pipeline.set_callbacks(ProgressBar())``.
+        1 shows a progress bar (needs ``skltransfer[progress]``), 2 also the share of padding in texts. In `fit`,
+        scikit-learn's callbacks work: ``pipeline.set_callbacks(ProgressBar())``.
 
     Attributes
     ----------
     embedding_dim_ : int
         Number of columns; with ``pool="none"`` the number of channels.
     providers_ : tuple of str
-        What ONNX Runtime runs the graph on, best first, as tried on this machine.
+        ONNX Runtime's providers of the graph, best first, as tried on this machine.
     model_sha256_ : str
         Fingerprint of the model's files.
     model_key_ : str
-        Identity of the backbone that was fitted: its files and its input. `transform` refuses another one.
+        Identity of the fitted backbone: its files and its input. `transform` refuses another one.
     n_features_in_ : int
         Only for backbones that take arrays.
 
     See Also
     --------
-    load_card : What a model is: license, input, layers, figures.
+    load_card : Describe a model: license, input, layers, figures.
     sklearn.frozen.FrozenEstimator : Wraps an estimator that must not be fitted again; this one is cheap to fit again.
 
     Notes
     -----
     A sample is an image: its path (``str`` or ``Path``), its encoded ``bytes``, a ``PIL.Image``, or a ``uint8`` array
     (height, width, 3) in RGB or (height, width). X is a list, an array of shape (n,), a 4-D ``uint8`` array, a column
-    of pandas or polars, a frame with one column (it is taken as that column), or a generator. Images are turned upright
-    as their EXIF data says, what is transparent is put on white, and the first frame of an animation is taken.
-
-    For text backbones (they need ``pip install 'skltransfer[text]'``) a sample is a ``str``; for backbones that take
-    numbers X is a numeric array.
+    of pandas or polars, a frame with one column, or a generator. Images are turned upright as their EXIF data says,
+    transparent parts are put on white, and of an animation the first frame counts. For text backbones (they need
+    ``skltransfer[text]``) a sample is a ``str``; for backbones that take numbers X is a numeric array.
 
     A search over `layer`, `pool` and `normalize` costs little more than one pass: where a layer or a pooling is chosen
     and there is a cache, `fit_transform` runs the whole graph and keeps every layer the card lists (if it lists up to
-    24, else those that were asked for), in mean, maximum and, for tokens, first token. What is not shared:
-    ``pool="gem"``, ``"last"`` and ``"flatten"``, layers that are not listed, `max_length`, `precision`, another
-    `model`; and None, the card's own layer, if it is tried first: name it instead. In a pipeline that is fitted once,
-    ``cache=None`` computes only what was asked for, which is faster for an early layer.
+    24, else those in use), in mean, maximum and, for tokens, first token. Not shared are the other poolings, layers
+    that are not listed, `max_length`, `precision`, another `model`; and None, the card's own layer, if it is tried
+    first: name it instead. In a pipeline that is fitted once, ``cache=None`` computes only the layer in use.
 
-    The rows of the same sample agree to 1e-5 across batch sizes and versions on one kind of device; bit equality is not
+    The rows of one sample agree to 1e-5 across batch sizes and versions on one kind of device; bit equality is not
     promised.
 
     References
@@ -231,10 +211,6 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
             See the notes of the class. A generator is not consumed.
         y : ignored
 
-        Returns
-        -------
-        self
-
         Raises
         ------
         ModelError, DeviceError
@@ -266,7 +242,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
             If it was fitted and the model is another one by now.
         """
         planned = self._planned()
-        self._check_model(planned)
+        planning.check_fitted(vars(self), planned)
         samples = self._unpack(X, planned.plan, reset=False)
         if not self.verbose:
             return self._embed(samples, planned.plan, None, fitting=False)
@@ -276,7 +252,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_transform(self, X: Any, y: Any = None) -> Any:
-        """Fit, then embed the same samples; the same as ``fit(X).transform(X)``, with callbacks told of the progress.
+        """Fit, then embed the same samples: ``fit(X).transform(X)`` with callbacks and a shared search.
 
         Parameters
         ----------
@@ -286,8 +262,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
 
         Returns
         -------
-        ndarray of shape (n_samples, embedding_dim), float32, C-contiguous
-            As `transform`.
+        As `transform`.
         """
         samples, plan = self._settle(X)
         with progress.bar(self, samples.n) as bar, progress.callbacks(self, X, y, samples.n) as step:
@@ -316,17 +291,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         return mask(list(self._unpack(X, plan, reset=False).items), plan.recipe.input, plan.files())
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
-        """Return names of the columns: the name of the class in lower case, and a number.
-
-        Parameters
-        ----------
-        input_features : ignored
-            Checked where the backbone takes arrays.
-
-        Returns
-        -------
-        ndarray of shape (embedding_dim,), object
-        """
+        """Return names of the columns, class name and number; `input_features` are checked for numeric X only."""
         if (columns := _columns.get(self)) is not None:
             return np.array([f"{type(self).__name__.lower()}{i}" for i in range(columns)], dtype=object)
         return super().get_feature_names_out(input_features)  # type: ignore[no-any-return]
@@ -357,43 +322,13 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
             return bool(self.model.modality) and modalities.of(self.model.modality).numeric
         return "n_features_in_" in self.__dict__
 
-    # -----------------------------------------------------------------------------------------------------------------
-    # Plan
-
     def _planned(self) -> planning.Planned:
         """Find or make the plan of the parameters, which are checked once."""
-        values = _values_of(self)
-        model = id(self.model) if isinstance(self.model, Card) else self.model
-        layer = tuple(self.layer) if isinstance(self.layer, list) else self.layer
-        key = (model, layer, values, tuple(map(type, values)))
-        if (planned := planning.find(key)) is not None:
-            return planned
-        self._validate_params()
-        return planning.make(
-            key,
-            self.model,
-            self.device,
-            self.precision,
-            layer=self.layer,
-            pool=self.pool,
-            normalize=self.normalize,
-            max_length=self.max_length,
-            long_text=self.long_text,
-        )
-
-    def _check_model(self, planned: planning.Planned) -> None:
-        """Refuse a backbone that is not the one that was fitted, unless it is because the parameters say so."""
-        known = self.__dict__.get("_fitted_with")
-        if known is None or known != (self.model, self.precision):
-            return
-        fitted = self.__dict__.get("model_key_")
-        found = planned.model_key if fitted is not None else planned.plan.recipe.graph
-        if found != (fitted or self.model_sha256_):
-            raise ModelChangedError(
-                f"This estimator was fitted with a backbone {_named(self.model)} whose key was "
-                f"{fitted or self.model_sha256_}; now it is {found}: its files or its input have changed, and so have "
-                f"embeddings. Fit again, or bring back the files with the SHA-256 {self.model_sha256_}."
-            )
+        key = planning.key_of(self.model, self.layer, _values_of(self))
+        if (planned := planning.find(key)) is None:
+            self._validate_params()
+            planned = planning.make(key, **{name: getattr(self, name) for name in planning.CHOICES})
+        return planned
 
     def _settle(self, X: Any) -> tuple[Samples, Plan]:
         """Set the fitted attributes."""
@@ -401,7 +336,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         plan = planned.plan
         samples = self._unpack(X, plan, reset=True)
         plan.preparer()  # a tokenizer that cannot be opened is an error here
-        shape = plan.shape or self._try_shape(plan, samples)
+        shape = plan.shape or stream.row_shape(plan, samples)
         self.embedding_dim_ = self._n_features_out = shape[-1 if len(shape) == 2 else 0]
         self.providers_ = runtime.PROVIDERS[plan.device.kind]
         self.model_sha256_, self.model_key_ = plan.recipe.graph, planned.model_key
@@ -409,28 +344,19 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         _columns.pop(self, None)
         return samples, plan
 
-    def _try_shape(self, plan: Plan, samples: Samples) -> tuple[int, ...]:
-        """Run where the graph does not say the shape of a row; where its axes are free it depends on the samples."""
-        if not plan.modality.numeric:
-            return stream.open_backbone(plan).row_shape
-        first = next(iter(samples.items))
-        return tuple(stream.open_backbone(plan, first).run(first[np.newaxis]).shape[1:])
-
     def _unpack(self, X: Any, plan: Plan, *, reset: bool) -> Samples:
         if not plan.modality.numeric:
             return unpack(X)
         X = validate_data(self, X, dtype=np.float32, allow_nd=True, reset=reset)
         return Samples(X, len(X))
 
-    # -----------------------------------------------------------------------------------------------------------------
-    # Run
-
     def _embed(self, samples: Samples, plan: Plan, report: Callable[[int], Any] | None, *, fitting: bool) -> Any:
-        """Make the one call."""
+        """Run the one call of the stream."""
         self._check_container(plan)
         cache = _cache.open_cache(self.cache)
-        if cache is not None and plan.wider is not None and self._may_be_a_search(plan.wider, samples.n, fitting):
-            plan = plan.wider
+        if cache is not None:
+            chosen = self.layer is not None or self.pool != "auto"
+            plan = planning.widened(plan, samples.n, certain=fitting and chosen)
         output = runtime.OUTPUTS[self.output]() if self.output in runtime.OUTPUTS else None
         stays = output is not None and cache is None and not plan.recipe.input.averaged
         options = stream.Options(
@@ -467,21 +393,6 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
             _columns[self] = rows.shape[1]
         elif _columns:
             _columns.pop(self, None)
-
-    def _may_be_a_search(self, wide: Plan, n: int | None, fitting: bool) -> bool:
-        """Return whether other candidates may want other layers or poolings of the same samples.
-
-        The first candidate cannot know of the others; that a layer or a pooling was chosen is the only sign. A call on
-        few samples, beside those that the shared graph has run, is taken for a test fold of a search that began.
-        """
-        if fitting and (self.layer is not None or self.pool != "auto"):
-            return True
-        run = runtime.rows_run(wide.recipe.key, wide.device.each()[0])
-        return run is not None and n is not None and n <= FOLD * run
-
-
-def _named(model: str | os.PathLike[str] | Card) -> str:
-    return repr(model.name if isinstance(model, Card) else os.fspath(model))
 
 
 #: Reads every parameter at once.

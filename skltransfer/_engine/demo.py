@@ -174,7 +174,7 @@ def run(
 def _plan(model: str | os.PathLike[str] | Card, device: str) -> plans.Plan:
     card = catalog.load_card(model)
     if not isinstance(card.input, ImageSpec):
-        raise CardError(f"The demo needs a backbone of images; {card.name!r} takes samples of kind {card.modality!r}.")
+        raise CardError(f"The demo needs an image backbone; {card.name!r} takes samples of modality {card.modality!r}.")
     return plans.make(card, runtime.resolve(device))
 
 

@@ -1,4 +1,4 @@
-"""Plans: what is run of a backbone, where, and what comes out.
+"""Plans: the part of a backbone that is run, the device, and the shape of the rows.
 
 A plan is made once per call, by `make`, out of a completed card and the user's choices; what cannot run is refused
 then, not when the first batch arrives. Everybody below the estimator holds the same object: the stream runs it, the
@@ -68,7 +68,7 @@ def scaled(rows: runtime.Rows) -> runtime.Rows:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run, where, and what comes out.
+    """A graph, a recipe, a device, and the shape of the rows.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def make(
     precision: str = "auto",
     **changes: Any,
 ) -> Plan:
-    """Make a plan of a completed card and the user's choices.
+    """Build a plan from a completed card and the user's choices.
 
     Parameters
     ----------

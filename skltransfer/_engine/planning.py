@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from skltransfer._engine import catalog, hub, plan, process, quantization, runtime
 from skltransfer.cards import Card
+from skltransfer.errors import ModelChangedError
 
 
 class Planned(NamedTuple):
@@ -51,8 +52,24 @@ def find(key: Hashable) -> Planned | None:
     return planned if planned is not None and process.file_states(planned.files) == planned.states else None
 
 
+#: Parameters of an estimator that decide its plan.
+CHOICES = ("model", "device", "precision", "layer", "pool", "normalize", "max_length", "long_text")
+
+
+def key_of(
+    model: str | os.PathLike[str] | Card, layer: str | Sequence[str] | None, values: tuple[Any, ...]
+) -> Hashable:
+    """Return the key of an estimator's parameters; their types count, for True and 1 are equal and mean two things."""
+    return (
+        id(model) if isinstance(model, Card) else model,  # the plan keeps the card alive
+        tuple(layer) if isinstance(layer, list) else layer,
+        values,
+        tuple(map(type, values)),
+    )
+
+
 def make(key: Hashable, model: str | os.PathLike[str] | Card, device: str, precision: str, **choices: Any) -> Planned:
-    """Make a plan and keep it.
+    """Build a plan and keep it.
 
     Parameters
     ----------
@@ -96,3 +113,60 @@ def _model_key(card: Card, run: Card) -> str:
     made_of = run.source if run is not card else ""
     facts = json.dumps([hub.fingerprint(card), card.input.canonical(), made_of], sort_keys=True)
     return hashlib.blake2b(facts.encode(), digest_size=16).hexdigest()
+
+
+def check_fitted(fitted: Mapping[str, Any], planned: Planned) -> None:
+    """Refuse a backbone that is not the one that was fitted, unless it is because the parameters say so.
+
+    Parameters
+    ----------
+    fitted : mapping
+        Attributes of the estimator. ``_fitted_with`` holds the model and precision it was fitted with; an estimator
+        fitted by skltransfer 0.1 has ``model_sha256_`` and no ``model_key_``.
+    planned : Planned
+        Made of its parameters as they are now.
+
+    Raises
+    ------
+    ModelChangedError
+        With what was fitted, what is there, and the two ways out.
+    """
+    if "_fitted_with" not in fitted or fitted["_fitted_with"] != (fitted["model"], fitted["precision"]):
+        return
+    had = fitted.get("model_key_")
+    found = planned.plan.recipe.graph if had is None else planned.model_key
+    if found == (had or fitted["model_sha256_"]):
+        return
+    model = fitted["model"]
+    name = model.name if isinstance(model, Card) else os.fspath(model)
+    raise ModelChangedError(
+        f"This estimator was fitted with a backbone {name!r} whose key was {had or fitted['model_sha256_']}; now it is "
+        f"{found}: its files or its input have changed, and so have embeddings. Fit again, or bring back the files "
+        f"with the SHA-256 {fitted['model_sha256_']}."
+    )
+
+
+#: A test fold is at most this many times as large as the first training part: a learning curve begins with a tenth.
+FOLD = 8
+
+
+def widened(narrow: plan.Plan, n: int | None, *, certain: bool) -> plan.Plan:
+    """Return the wider plan of the shared search where other candidates may want other layers of the same samples.
+
+    The first candidate cannot know of the others; that a layer or a pooling was chosen in a fit is the only sign. A
+    call on few samples, beside those the shared graph has run, is taken for a test fold of a search that began.
+
+    Parameters
+    ----------
+    narrow : Plan
+        Made of the parameters.
+    n : int or None
+        Number of samples, if known.
+    certain : bool
+        Whether to widen without looking at what has been run.
+    """
+    wide = narrow.wider
+    if wide is None:
+        return narrow
+    run = None if certain else runtime.rows_run(wide.recipe.key, wide.device.each()[0])
+    return wide if certain or (run is not None and n is not None and n <= FOLD * run) else narrow

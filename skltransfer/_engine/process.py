@@ -246,7 +246,7 @@ SETTLED = 2 * 10**9
 
 
 class FileState(NamedTuple):
-    """What changes with the content of a file: device, inode, length and change time, which no program can set back."""
+    """Device, inode, length and change time of a file: they change with its content, and no program sets them back."""
 
     device: int
     inode: int

@@ -8,6 +8,20 @@ from typing import Any
 
 from skltransfer.errors import need
 
+try:  # scikit-learn 1.9, experimental there
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Stands in where scikit-learn has no callbacks."""
+
+    def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the method as it is."""
+        return method
+
+
+__all__ = ["CallbackSupportMixin", "bar", "callbacks", "with_callbacks"]
+
 #: Steps a callback sees of one call: a bar needs no more.
 STEPS = 100
 
@@ -30,7 +44,7 @@ def bar(estimator: Any, n: int | None) -> Iterator[Callable[[int], object]]:
 
 @contextmanager
 def callbacks(estimator: Any, X: Any, y: Any, n: int | None) -> Iterator[Callable[[int], object]]:
-    """Tell scikit-learn's callbacks of a task and its steps: hundredths where the length of X is known.
+    """Report a task and its steps to scikit-learn's callbacks: hundredths where the length of X is known.
 
     Yields
     ------

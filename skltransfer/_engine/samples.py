@@ -32,7 +32,7 @@ class Samples(NamedTuple):
 
 
 def unpack(X: Any) -> Samples:
-    """Take the samples out of X.
+    """Unpack the samples of X.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def _is_frame(X: Any) -> bool:
 
 
 def _only_column(X: Any) -> Any:
-    """Take the one column of a frame."""
+    """Return the one column of a frame."""
     names = [str(name) for name in getattr(X, "column_names", X.columns)]  # pyarrow's `columns` are the data
     if len(names) != 1:
         raise ValueError(
@@ -89,7 +89,7 @@ def _only_column(X: Any) -> Any:
 
 
 def _check_axes(X: np.ndarray) -> np.ndarray:
-    """Take a column of objects or strings, or a stack of images; refuse what could mean two things."""
+    """Return a column of objects or strings, or a stack of images; refuse what could mean two things."""
     if X.ndim == 0:
         raise TypeError(f"X is a single sample, {X.item()!r}; give several, such as [sample].")
     if X.dtype.kind in "OUST":

@@ -1,4 +1,4 @@
-"""What a backbone is: `Card`, read from JSON and written back.
+"""`Card`, the description of a backbone, read from JSON and written back.
 
 The format carries a number, `SCHEMA`. To change it: raise the number, teach `UPGRADES` how an older card becomes one of
 the next number, and keep a card of every number among the fixtures of the tests.
@@ -56,7 +56,7 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class Card(RenamedFields):
-    """What a backbone is: files and their hashes, license, input, layers, figures. Data only.
+    """Description of a backbone: files and their hashes, license, input, layers, figures. Data only.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class Card(RenamedFields):
         )
 
     def layers(self) -> dict[str, tuple[int | None, ...]]:
-        """Give the shape of every layer the card lists, by name, without the batch axis; None for an unknown length.
+        """Return the shape of every layer the card lists, by name, without the batch axis; None for an unknown length.
 
         Any tensor of the graph may be used as a layer; ``skltransfer models layers NAME`` lists them all.
         """
@@ -156,7 +156,7 @@ class Card(RenamedFields):
         return card
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the card as the dictionary that card.json holds."""
+        """Return the dictionary that card.json holds."""
         data = dataclasses.asdict(self)
         data["layers"] = {name: list(shape) for name, shape in data.pop("layers_table").items()}
         del data["folder"]
@@ -199,7 +199,7 @@ def _mistakes(data: Mapping[str, Any]) -> list[str]:
 
 
 def _file_mistake(entry: Any) -> str:
-    """Say what is wrong with one entry of ``files``, or nothing."""
+    """Describe what is wrong with one entry of ``files``; empty if nothing is."""
     if not isinstance(entry, Mapping) or entry.keys() - {f.name for f in dataclasses.fields(ModelFile)}:
         return f"{entry!r} is not of the form {{'path': ..., 'sha256': ..., 'bytes': ...}}"
     path, sha256 = entry.get("path", ""), entry.get("sha256")

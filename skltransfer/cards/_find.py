@@ -54,7 +54,7 @@ def find(model: str, others: Iterable[str] = ()) -> Card:
 
 
 def card_path(graph: Path) -> Path:
-    """Give the place of the card of a single ``.onnx`` file: beside it, as ``NAME.card.json``."""
+    """Return the path of the card of a single ``.onnx`` file: beside it, as ``NAME.card.json``."""
     return graph.with_suffix(".card.json")
 
 

@@ -1,4 +1,4 @@
-"""What can be read off a graph without running it."""
+"""Facts of a graph: names, types and shapes, read without running it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Shape = tuple[int | None, ...]
 
 @dataclass(frozen=True)
 class GraphInfo:
-    """What can be read off a graph without running it.
+    """Facts of a graph: names, types and shapes, read without running it.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class GraphInfo:
 
     @property
     def frozen_batch(self) -> int | None:
-        """Batch size the graph was exported with, None if any will do."""
+        """Batch size the graph was exported with; None if it is free."""
         return self.shape[0]
 
     @classmethod

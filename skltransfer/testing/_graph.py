@@ -1,4 +1,4 @@
-"""Make an ONNX graph of a few nodes."""
+"""Build an ONNX graph of a few nodes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def make_graph(
     domains: Sequence[str] = (),
     **weights: npt.NDArray[Any],
 ) -> onnx.ModelProto:
-    """Make a graph with one output, whose shape ONNX infers.
+    """Build a graph with one output, whose shape ONNX infers.
 
     Parameters
     ----------

@@ -15,7 +15,10 @@ from collections.abc import Callable
 import numpy as np
 
 from skltransfer import load_card
-from skltransfer._engine import catalog, runtime, stream
+from skltransfer._engine import plan as plans
+from skltransfer._engine import runtime, stream
+from skltransfer._engine.modalities.image._prepare import ImagePreparer
+from skltransfer._engine.samples import Samples
 from skltransfer._engine.stream import _line
 
 
@@ -50,18 +53,18 @@ def main() -> None:
     for name, default in {"number": 4096, "batch": 256, "size": 224, "rounds": 5}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args()
-    stream.LINES["cpu"] = _line._Pipelined  # as a GPU's
-    plan, width = catalog.plan(load_card("vision-mini"), runtime.Device())
+    stream.LINES["cpu"] = _line.Pipelined  # as a GPU's
+    plan = plans.make(load_card("vision-mini"), runtime.Device())
     session = stream.open_backbone(plan)
-    copy = idle(session, args.batch, args.size, width)
+    copy = idle(session, args.batch, args.size, session.row_shape[0])
     images = np.random.default_rng(0).integers(0, 256, (args.number, args.size, args.size, 3), np.uint8)
     pieces = list(images)
     # Images of the graph's size pass as they are; the graph, which is not run, does not ask for it.
-    stream.PREPARERS[type(plan.recipe.input)].prepare = lambda self, sources: [[source.data] for source in sources]
+    ImagePreparer.prepare = lambda self, sources: [[source.data] for source in sources]
 
     def ours() -> None:
-        workers = runtime.workers(None)
-        stream.embed(pieces, plan, count=args.number, width=width, workers=workers, batch_size=args.batch)
+        options = stream.Options(n_jobs=None, batch_size=args.batch)
+        stream.embed(Samples(pieces, args.number), plan, options=options)
 
     def alone() -> None:
         for start in range(0, args.number, args.batch):

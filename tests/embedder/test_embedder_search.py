@@ -1,6 +1,5 @@
 """`PretrainedEmbedder` in searches and cross-validation: what they cost, what callbacks and bars show."""
 
-import os
 import sys
 
 import joblib
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 import tqdm.auto
 from joblib import Parallel, delayed
-from PIL import Image
 from sklearn.base import clone
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - it adds HalvingGridSearchCV
 from sklearn.frozen import FrozenEstimator
@@ -27,10 +25,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
 
 from skltransfer import PretrainedEmbedder, load_card
-from skltransfer._engine import process, runtime
-from skltransfer._engine.modalities import image as images
-from skltransfer._engine.modalities.image import _read
-from skltransfer._engine.modalities.image._prepare import ImagePreparer
+from skltransfer._engine import runtime
 from skltransfer._engine.runtime._table import MAX_SESSIONS
 from skltransfer.errors import MissingDependencyError, SampleError
 from skltransfer.testing import noise_images
@@ -351,52 +346,3 @@ def test_missing_tqdm_is_named_with_its_extra(embedder, monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     with pytest.raises(MissingDependencyError, match=r"tqdm is required.*pip install 'skltransfer\[progress\]'"):
         embedder.set_params(verbose=1).transform(PICTURES)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Files
-
-
-@pytest.fixture
-def files(tmp_path, monkeypatch):
-    """Pictures in files of one length, and a list of those that are read."""
-    for i, picture in enumerate(PICTURES[:10]):
-        Image.fromarray(picture).save(tmp_path / f"{i}.bmp")
-    read = []
-    real = images.read
-    monkeypatch.setattr(ImagePreparer, "read", staticmethod(lambda file: read.append(file) or real(file)))
-    monkeypatch.setattr(process, "SETTLED", 0)
-    return sorted(tmp_path.glob("*.bmp")), read
-
-
-def test_files_are_read_once_whatever_the_number_of_folds(pipeline, files):
-    GridSearchCV(pipeline, {"clf__var_smoothing": [1e-9, 1e-6]}, cv=2).fit(files[0], TARGET[:10])
-    assert sorted(files[1]) == files[0]
-
-
-def test_file_that_is_rewritten_is_another_sample_even_with_its_old_length_and_time(embedder, files):
-    before = embedder.transform(files[0])
-    status = files[0][0].stat()
-    files[0][0].write_bytes(files[0][1].read_bytes())
-    os.utime(files[0][0], ns=(status.st_atime_ns, status.st_mtime_ns))
-    after = embedder.transform(files[0])
-    np.testing.assert_array_equal(after[0], before[1])
-    np.testing.assert_array_equal(after[1:], before[1:])
-
-
-def test_file_that_has_just_changed_is_read_again(embedder, files, monkeypatch):
-    monkeypatch.setattr(process, "SETTLED", 3600 * 10**9)
-    embedder.transform(files[0]), embedder.transform(files[0])
-    assert len(files[1]) == 20
-
-
-def test_file_that_changes_after_it_was_looked_at_is_a_named_error(embedder, files, monkeypatch):
-    monkeypatch.setattr(ImagePreparer, "glance", staticmethod(lambda file: b"another content!"))
-    with pytest.raises(SampleError, match=r"sample 0 .*0\.bmp.*changed while it was being embedded"):
-        embedder.transform(files[0][:1])
-
-
-def test_digests_of_files_are_bounded(embedder, files, monkeypatch):
-    monkeypatch.setattr(_read._digests, "most", 3)
-    embedder.transform(files[0])
-    assert len(_read._digests) == 3

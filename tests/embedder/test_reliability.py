@@ -274,8 +274,8 @@ embed(1)
 
 def test_telemetry_is_off_before_onnx_runtime_is_imported(script, monkeypatch):
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
-    assert output(script(WATCH)) == "telemetry off: 1\n"
+    assert set(output(script(WATCH)).splitlines()) == {"telemetry off: 1"}  # every worker tries
 
 
 def test_telemetry_may_be_turned_on(script):
-    assert output(script(WATCH), ORT_DISABLE_TELEMETRY="0") == "telemetry off: 0\n"
+    assert set(output(script(WATCH), ORT_DISABLE_TELEMETRY="0").splitlines()) == {"telemetry off: 0"}

@@ -50,19 +50,10 @@ def test_pixels_are_cast_to_the_type_of_the_graph(dtype):
     np.testing.assert_allclose(got, PICTURES.mean(axis=(1, 2)), rtol=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        (ImageSpec((SIDE, SIDE), "squash", layout="NHWC"), r"layout 'NHWC' needs 3 channels at axis 3"),
-        (
-            ImageSpec((SIDE, 9), "squash"),
-            r"images of \(8, 8\), input.size is \(8, 9\), and the size cannot be changed: ",
-        ),
-    ],
-)
-def test_card_that_contradicts_its_graph_is_refused(spec, message):
-    with pytest.raises(CardError, match=message):
-        built_graph(testing.image_backbone(), spec, ["embedding"], pool="", normalize=False)
+def test_card_that_contradicts_its_graph_is_refused():
+    spec = ImageSpec((SIDE, SIDE), "squash", layout="NHWC")
+    with pytest.raises(CardError, match=r"layout 'NHWC' needs 3 channels at axis 3"):
+        built_graph(testing.image_backbone(), spec, ["embedding"])
 
 
 def test_images_for_a_graph_of_numbers_are_refused():

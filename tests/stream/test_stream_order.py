@@ -9,7 +9,7 @@ import pytest
 from skltransfer._engine import runtime
 from skltransfer._engine.cache import MemoryCache
 from skltransfer._engine.modalities import image as images
-from skltransfer._engine.stream import _batches, _ledger, _rows
+from skltransfer._engine.stream import _batches, _intake, _ledger, _rows
 from tests.stream.support import PICTURES, ROWS, embed, slowly
 
 
@@ -66,7 +66,7 @@ def test_samples_are_drawn_lazily_and_a_bounded_number_ahead(form, plan, replace
     line = form(plan, 2, 4)
     line.close()
     assert finished == 1000
-    assert ahead <= (line.workers + 2) * _batches.CHUNK + (line.in_flight + 1) * line.window
+    assert ahead <= (line.workers + 2) * _intake.CHUNK + (line.in_flight + 1) * line.window
 
 
 def test_batches_in_flight_are_bounded(form, plan, monkeypatch):
@@ -79,7 +79,7 @@ def test_batches_in_flight_are_bounded(form, plan, monkeypatch):
 
     monkeypatch.setattr(form, "submit", count)
     with form(plan, 3, 2) as line:
-        run = _batches._Coordinator(line, _ledger.Ledger(plan, None), _batches.DEFAULT, cached=False)
+        run = _batches._Coordinator(line, _ledger.Ledger(plan, None), _batches.DEFAULT)
         assert sum(len(finished.rows) for finished in run.run(PICTURES)) == 100
     assert 1 < most <= line.in_flight
 

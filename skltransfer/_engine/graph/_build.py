@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Preprocessing(Protocol):
-    """What `build` asks of a kind of sample, see `modalities.Modality`."""
+    """Part of `modalities.Modality` that `build` needs."""
 
     @property
     def check(self) -> Callable[[Any, GraphInfo], None]:

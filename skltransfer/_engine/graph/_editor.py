@@ -104,7 +104,7 @@ class Editor:
         return self.add("Cast", tensor, to=_onnx_type(dtype), output=output, front=front)
 
     def set_input(self, dtype: str, shape: Sequence[int | str | None]) -> str:
-        """Make `INPUT` the graph's one input, of a type of NumPy's name, and return its name."""
+        """Replace the inputs of the graph by `INPUT`, of a type of NumPy's name, and return its name."""
         from onnx import helper
 
         replace(self.graph.input, [helper.make_tensor_value_info(INPUT, _onnx_type(dtype), [self.batch, *shape])])

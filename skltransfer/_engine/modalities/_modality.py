@@ -1,4 +1,4 @@
-"""What a kind of sample can do: `Modality`, one row of the table, and `Preparer`, at work for one call."""
+"""`Modality`, one row of the table of kinds of samples, and `Preparer`, which works for one call."""
 
 from __future__ import annotations
 

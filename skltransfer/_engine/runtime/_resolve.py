@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 
 from skltransfer._engine import process
 from skltransfer._engine.runtime import _driver
 from skltransfer._engine.runtime._device import ALL, Device
 from skltransfer._engine.runtime._diagnosis import check_cudnn, diagnose
 from skltransfer._engine.runtime._providers import PROVIDERS, import_onnxruntime, preload_cuda, provider_options
-from skltransfer.errors import DeviceError, DeviceWarning
+from skltransfer.errors import DeviceError, DeviceWarning, warn
 
 #: A graph of one Identity node on float32 (1,), enough to see whether a provider starts. Written out because this room
 #: does not import onnx; a test rebuilds it with onnx and compares.
@@ -71,7 +70,7 @@ def _best() -> Device:
 
 @process.memo(None)
 def _warn_once(message: str) -> None:
-    warnings.warn(message, DeviceWarning, stacklevel=2)
+    warn(message, DeviceWarning)
 
 
 @process.memo(None)

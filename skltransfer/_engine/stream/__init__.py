@@ -7,7 +7,7 @@ others run; `embed` collects them in one array.
 from skltransfer._engine.stream._batches import Options, batches, open_line
 from skltransfer._engine.stream._embed import Embedded, embed
 from skltransfer._engine.stream._line import LINES, Line
-from skltransfer._engine.stream._open import open_backbone, rows_run
+from skltransfer._engine.stream._open import open_backbone, row_shape, rows_run
 from skltransfer._engine.stream._order import Finished
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "embed",
     "open_backbone",
     "open_line",
+    "row_shape",
     "rows_run",
 ]

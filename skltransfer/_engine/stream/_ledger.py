@@ -21,10 +21,16 @@ class Ledger:
         What is run.
     cache : Cache or None
         Where rows are kept, and who computes which is known.
+
+    Attributes
+    ----------
+    cached : bool
+        Whether there is one.
     """
 
     def __init__(self, plan: Plan, cache: Cache | None) -> None:
         self._plan, self._cache = plan, cache
+        self.cached = cache is not None
         #: Key to the indices that wait for its row: what comes twice is run once.
         self._awaited: dict[bytes, list[int]] = {}
         #: Keys that are ours to compute.
@@ -65,6 +71,8 @@ class Ledger:
 
     def settle(self, items: list[Item]) -> tuple[list[Item], list[tuple[int, Any]]]:
         """Look entered items up once more: others may have computed them since. Return as `enter` does."""
+        if not self.cached:
+            return items, []
         known = self.known(items)
         self.release(known.keys() & self._claimed)
         placed = [(index, known[item.key]) for item in items if item.key in known for index in self.indices(item)]

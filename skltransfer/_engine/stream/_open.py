@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from skltransfer._engine import graph, hub, runtime
 from skltransfer._engine.plan import Plan
+from skltransfer._engine.samples import Samples
 from skltransfer._engine.stream._probe import probe
 from skltransfer.cards import Card
 from skltransfer.errors import DeviceError, ModelError, ModelWarning, warn
@@ -19,7 +21,7 @@ TOLERANCE = {"cpu": 1e-4, "cuda": 2e-2, "tensorrt": 2e-2}
 
 
 def open_backbone(plan: Plan, like: npt.NDArray[Any] | None = None) -> runtime.Session:
-    """Give the session of a plan: the open one of this process, or a new one that passed the probe.
+    """Return the session of a plan: the open one of this process, or a new one that passed the probe.
 
     Parameters
     ----------
@@ -94,6 +96,14 @@ def _warn_dependent(card: Card, how: str, operators: set[str]) -> None:
         f"Model {card.name!r}: {how}{cause}. It is run one sample at a time: then a row depends on its sample alone.",
         ModelWarning,
     )
+
+
+def row_shape(plan: Plan, samples: Samples) -> tuple[int, ...]:
+    """Return the shape of a row by running one, for graphs that do not say; free axes depend on the samples."""
+    if not plan.modality.numeric:
+        return open_backbone(plan).row_shape
+    first = next(iter(samples.items))
+    return tuple(open_backbone(plan, first).run(first[np.newaxis]).shape[1:])
 
 
 def rows_run() -> int:

@@ -57,43 +57,19 @@ def each(work: Callable[[Item], None], items: list[Item]) -> Batch:
     return batch
 
 
-class Work:
-    """What one call does to its items.
+class Preparation:
+    """Steps before the run: read, fingerprint, prepare.
 
     Parameters
     ----------
     plan : Plan
         What is run.
-    form : str
-        Form of the line, as in the preparers' tables of batch sizes.
-    batch_size : int or None
-        Samples per run, if the user gave it.
-    output : runtime.Torch or None
-        Keeps rows on the device.
-    step : int
-        Lengths of padded batches are multiples of it.
     """
 
-    def __init__(
-        self, plan: Plan, form: str, batch_size: int | None, output: runtime.Torch | None, step: int = 1
-    ) -> None:
-        self.plan, self.output, self.step = plan, output, step
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
         self.preparer = plan.preparer()
-        self.counted = batch_size is not None
-        self.batch_size = batch_size or self.preparer.batch_size(form)
         self._suffix = plan.recipe.key.encode()
-
-    @cached_property
-    def cancel(self) -> runtime.Cancel:
-        """Switch that ends the runs of this call."""
-        return runtime.cancel_switch()
-
-    def session(self, like: npt.NDArray[Any] | None, device: runtime.Device | None = None) -> runtime.Session:
-        """Return the open session of a device, by default the first; the first call opens it."""
-        return open_backbone(self.plan if device is None else self.plan.on(device), like)
-
-    # -----------------------------------------------------------------------------------------------------------------
-    # Before the run
 
     def fingerprint(self, items: list[Item]) -> Batch:
         """Read items, unless they are known by their file's state, and set their keys."""
@@ -139,8 +115,40 @@ class Work:
         """Prepare items, unless they were prepared to be sorted."""
         return Batch(items, []) if self.preparer.by_length else self.prepare(items)
 
-    # -----------------------------------------------------------------------------------------------------------------
-    # The run
+
+class Work(Preparation):
+    """All steps of one call.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is run.
+    form : str
+        Form of the line, as in the preparers' tables of batch sizes.
+    batch_size : int or None
+        Samples per run, if the user gave it.
+    output : runtime.Torch or None
+        Keeps rows on the device.
+    step : int
+        Lengths of padded batches are multiples of it.
+    """
+
+    def __init__(
+        self, plan: Plan, form: str, batch_size: int | None, output: runtime.Torch | None, step: int = 1
+    ) -> None:
+        super().__init__(plan)
+        self.output, self.step = output, step
+        self.counted = batch_size is not None
+        self.batch_size = batch_size or self.preparer.batch_size(form)
+
+    @cached_property
+    def cancel(self) -> runtime.Cancel:
+        """Switch that ends the runs of this call."""
+        return runtime.cancel_switch()
+
+    def session(self, like: npt.NDArray[Any] | None, device: runtime.Device | None = None) -> runtime.Session:
+        """Return the open session of a device, by default the first; the first call opens it."""
+        return open_backbone(self.plan if device is None else self.plan.on(device), like)
 
     def run(self, batch: Batch, device: runtime.Device | None = None) -> Batch:
         """Run prepared items.

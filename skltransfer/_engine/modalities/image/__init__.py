@@ -7,7 +7,7 @@ could be 0 to 1 or 0 to 255, an array (3, h, w) could be an image three pixels h
 import dataclasses
 
 from skltransfer._engine.modalities._modality import Modality
-from skltransfer._engine.modalities.image._formats import FORMATS, looks_like
+from skltransfer._engine.modalities.image._formats import FORMATS, begins_like, looks_like
 from skltransfer._engine.modalities.image._geometry import Placement, placement, placement_of
 from skltransfer._engine.modalities.image._graph import PRESETS, check, complete, guess, preprocess
 from skltransfer._engine.modalities.image._prepare import ImagePreparer, prepare, probe, to_tensor
@@ -21,6 +21,7 @@ __all__ = [
     "PRESETS",
     "Placement",
     "Source",
+    "begins_like",
     "drawings",
     "glance",
     "looks_like",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-#: Formats that Pillow decodes by itself, and what their files begin with. EPS would start Ghostscript.
-FORMATS: dict[str, tuple[bytes, ...]] = {
-    "JPEG": (b"\xff\xd8\xff",),
-    "PNG": (b"\x89PNG\r\n\x1a\n",),
-    "WEBP": (b"RIFF",),
-    "GIF": (b"GIF87a", b"GIF89a"),
-    "BMP": (b"BM",),
-    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+import re
+
+#: Formats that Pillow decodes by itself, and how their files begin. EPS would start Ghostscript.
+FORMATS: dict[str, re.Pattern[bytes]] = {
+    "JPEG": re.compile(rb"\xff\xd8\xff"),
+    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "WEBP": re.compile(rb"RIFF....WEBP", re.DOTALL),
+    "GIF": re.compile(rb"GIF8[79]a"),
+    "BMP": re.compile(rb"BM"),
+    "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),
 }
 
 #: What files that are not images often are, by their first bytes in lower case.
@@ -28,7 +30,7 @@ OTHERS = (
 
 def begins_like(data: bytes) -> str | None:
     """Return the format whose signature a file begins with, or None."""
-    return next((name for name, signatures in FORMATS.items() if data.startswith(signatures)), None)
+    return next((name for name, signature in FORMATS.items() if signature.match(data)), None)
 
 
 def looks_like(data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""What a graph says of the images it takes, and the nodes that turn pixels into its input."""
+"""Images and graphs: facts of a graph that takes them, and the nodes from pixels to its input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a graph says of the texts it takes, and the nodes that turn token ids into its inputs."""
+"""Texts and graphs: facts of a graph that takes them, and the nodes from token ids to its inputs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def preprocess(editor: Any, spec: TextSpec, info: GraphInfo) -> None:
     makers = {name: next((make for part, make in INPUTS.items() if part in name), None) for name in inputs}
     if list(makers.values()).count(None) != 1:
         raise CardError(
-            f"Of the graph's inputs ({', '.join(inputs)}) one must be token ids, the others an attention mask and "
+            f"The graph's inputs are {', '.join(inputs)}; one must be token ids, the others an attention mask and "
             "token types ('mask', 'type' or 'segment' in their names)."
         )
     for name, make in makers.items():
