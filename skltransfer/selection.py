@@ -45,7 +45,7 @@ def compare_backbones(
     device: str = "auto",
     n_jobs: int | None = None,
 ) -> Any:
-    """Compare backbones on labelled samples, by the scores and the cost of their embeddings.
+    """Compare backbones on labeled samples, by the scores and the cost of their embeddings.
 
     Parameters
     ----------
