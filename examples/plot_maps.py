@@ -94,12 +94,12 @@ print(f"area under the ROC curve over the cells: {roc_auc_score(np.ravel(cells),
 import matplotlib.pyplot as plt
 
 figure, axes = plt.subplots(2, len(pictures), figsize=(7.5, 5), layout="constrained")
-limit = np.abs(heat).max()
+low, high = np.percentile(heat, (60, 99))
 for (above, below), picture, warm in zip(axes.T, pictures, heat, strict=True):
     above.imshow(picture)
-    below.imshow(picture, alpha=0.5)
+    below.imshow(picture.mean(axis=2), cmap="gray", vmax=255)
     below.imshow(
-        warm, cmap="coolwarm", vmin=-limit, vmax=limit, alpha=0.6, interpolation="bilinear",
+        warm, cmap="YlOrRd", vmin=low, vmax=high, alpha=0.6, interpolation="bilinear",
         extent=(0, picture.shape[1], picture.shape[0], 0),
     )  # fmt: skip
 for ax in axes.flat:
