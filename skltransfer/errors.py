@@ -36,8 +36,10 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
 
@@ -253,10 +255,32 @@ def warn(message: str | Warning, category: type[Warning] = UserWarning) -> None:
     category : type of Warning
         One of this module, or FutureWarning for a deprecated name.
     """
+    if (later := getattr(_of_this_thread, "deferred", None)) is not None:
+        later.append((message, category))
+        return
     level, frame = 2, sys._getframe(1)
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in NOT_THE_USER:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
+
+
+_of_this_thread = threading.local()
+
+
+@contextmanager
+def deferring(warned: list[tuple[str | Warning, type[Warning]]]) -> Iterator[None]:
+    """Collect the warnings of this thread instead of issuing them: a worker has no line of the user above it.
+
+    Parameters
+    ----------
+    warned : list
+        Takes the arguments of `warn`, for the thread that called to issue.
+    """
+    _of_this_thread.deferred = warned
+    try:
+        yield
+    finally:
+        del _of_this_thread.deferred
 
 
 def need(module: str, *, extra: str) -> ModuleType:

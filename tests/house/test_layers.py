@@ -13,7 +13,7 @@ FLOORS = [
     ["errors", "_version"],
     ["_deprecated", "process"],
     ["cards", "datasets"],
-    ["hub", "graph", "runtime", "modalities", "samples", "cache", "progress"],
+    ["hub", "graph", "runtime", "modalities", "samples", "cache", "progress", "training"],
     ["inspection"],
     ["registry", "plan"],
     ["catalog", "stream"],
@@ -35,6 +35,7 @@ LIBRARIES = {
     "graph": {"onnx", "google"},
     "runtime": {"onnxruntime", "joblib"},
     "modalities": {"PIL", "tokenizers"},
+    "training": {"torch"},
     "datasets": {"sklearn"},
     "quantization": {"onnxruntime"},
     "embedder": {"sklearn"},
@@ -47,8 +48,8 @@ LIBRARIES = {
 }
 NUMPY_FREE = {"errors", "cards", "hub", "cli", "registry", "process"}
 STARTS_THREADS = {"stream", "runtime"}
-#: Models, rows, pictures where the user says, the folder of a converted model, and graphs to test with.
-WRITES_FILES = {"hub", "cache", "report", "convert", "quantization", "testing"}
+#: Models, rows, checkpoints, pictures where the user says, the folder of a converted model, and graphs to test with.
+WRITES_FILES = {"hub", "cache", "training", "report", "convert", "quantization", "testing"}
 
 #: Lines of a file, tests and recipes included.
 LONGEST = 400
@@ -140,7 +141,7 @@ def test_private_names_of_a_room_stay_in_it(path):
     assert taken == []
 
 
-HEAVY = {"onnx", "onnxruntime", "PIL", "joblib", "matplotlib", "google", "tqdm"}
+HEAVY = {"onnx", "onnxruntime", "PIL", "joblib", "matplotlib", "google", "torch", "tqdm"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)

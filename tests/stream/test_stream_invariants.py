@@ -28,9 +28,12 @@ def test_sample_that_is_lost_is_an_error(form, plan, monkeypatch):
 
 def test_sample_that_is_finished_twice_is_an_error():
     order = _order.Order()
-    order.put(0, "row")
+    order.put({0: "row", 2: "row"})
+    with pytest.raises(SklTransferError, match="Sample 2 was finished twice"):
+        order.put({2: "row"})
+    order.ready()
     with pytest.raises(SklTransferError, match="Sample 0 was finished twice"):
-        order.put(0, "row")
+        order.put({0: "row"})
 
 
 def test_graph_that_returns_fewer_rows_is_an_error(form, plan, monkeypatch):

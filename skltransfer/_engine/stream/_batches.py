@@ -169,5 +169,6 @@ class _Coordinator:
         """Wait for a batch, put its rows in place and into the cache."""
         done, self.running = wait(self.running, return_when=FIRST_COMPLETED)
         for future in done:
-            self.results.add(future.result(), self.line.work.plan.take)
+            self.results.add(future.result())
+        self.line.issue_warnings()
         self.results.report()

@@ -62,7 +62,7 @@ def embed(samples: Samples, plan: Plan, *, cache: Cache | None = None, options: 
     count = 0
     with open_line(plan, options) as line:
         for batch in batches(samples.items, plan, cache=cache, options=options, line=line):
-            rows.put(batch.start, batch.rows)
+            rows.put(batch)
             failures += batch.failures
             count += len(batch.rows)
         if rows.shape is None:  # no sample at all, or none that could be read

@@ -31,6 +31,7 @@ class Ledger:
     def __init__(self, plan: Plan, cache: Cache | None) -> None:
         self._plan, self._cache = plan, cache
         self.cached = cache is not None
+        self._shape = None if plan.ragged else plan.shape
         #: Key to the indices that wait for its row: what comes twice is run once.
         self._awaited: dict[bytes, list[int]] = {}
         #: Keys that are ours to compute.
@@ -46,14 +47,14 @@ class Ledger:
             own, other = plan.recipe.key.encode(), wider.recipe.key.encode()
             asked = {item.key.removesuffix(own) + other: item.key for item in items if item.key not in rows}
             rows |= {asked[key]: wider.take(row) for key, row in self._cache.get([*asked]).items()}
-        return {key: row for key, row in rows.items() if plan.fits(row)}
+        return {key: row for key, row in rows.items() if row.shape == self._shape or plan.fits(row)}
 
-    def enter(self, items: list[Item]) -> tuple[list[Item], list[tuple[int, Any]]]:
+    def enter(self, items: list[Item]) -> tuple[list[Item], dict[int, Any]]:
         """Enter items that were fingerprinted; return those to compute, and rows that are known with their indices."""
-        known, fresh, placed = self.known(items), [], []
+        known, fresh, placed = self.known(items), [], {}
         for item in items:
             if item.key in known:
-                placed.append((item.index, known[item.key]))
+                placed[item.index] = known[item.key]
             elif item.key in self._awaited:
                 self._awaited[item.key].append(item.index)
             else:
@@ -69,20 +70,25 @@ class Ledger:
         self._claimed |= free
         return [item for item in items if item.key in free], [item for item in items if item.key not in free]
 
-    def settle(self, items: list[Item]) -> tuple[list[Item], list[tuple[int, Any]]]:
+    def settle(self, items: list[Item]) -> tuple[list[Item], dict[int, Any]]:
         """Look entered items up once more: others may have computed them since. Return as `enter` does."""
         if not self.cached:
-            return items, []
+            return items, {}
         known = self.known(items)
         self.release(known.keys() & self._claimed)
-        placed = [(index, known[item.key]) for item in items if item.key in known for index in self.indices(item)]
+        placed = {index: known[item.key] for item in items if item.key in known for index in self.indices(item)}
         return [item for item in items if item.key not in known], placed
 
-    def keep(self, items: list[Item], rows: Iterable[Any]) -> None:
-        """Put computed rows into the cache."""
+    def keep(self, items: list[Item], rows: Iterable[Any]) -> dict[int, Any]:
+        """Put computed rows into the cache; return what is wanted of them, by index."""
         if self._cache is not None:
             self._cache.put({item.key: row for item, row in zip(items, rows, strict=True)})
             self._claimed.difference_update(item.key for item in items)
+        if self._plan.view is not None:
+            rows = map(self._plan.view.take, rows)
+        if self._cache is None:
+            return {item.index: row for item, row in zip(items, rows, strict=True)}
+        return {index: row for item, row in zip(items, rows, strict=True) for index in self.indices(item)}
 
     def indices(self, item: Item) -> list[int]:
         """Return the indices that wait for an item's row, once."""

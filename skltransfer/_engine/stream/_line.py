@@ -11,15 +11,17 @@ It has two forms, a row each in `LINES`:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from queue import SimpleQueue
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from skltransfer._engine import runtime
 from skltransfer._engine.plan import Plan
 from skltransfer._engine.stream._work import Batch, Item, Work
+from skltransfer.errors import deferring, warn
 
 #: Samples one worker prepares at a time where preparing and running are apart.
 PART = 8
@@ -59,6 +61,7 @@ class Line(ABC):
         self, plan: Plan, n_jobs: int | None = 1, batch_size: int | None = None, output: runtime.Torch | None = None
     ) -> None:
         self.n_jobs = n_jobs
+        self._warned: list[tuple[str | Warning, type[Warning]]] = []
         self.work = Work(plan, self.form, batch_size, output, self.step)
         #: Items taken together: a batch, or enough texts that some are of similar length.
         self.window = max(WINDOW, self.work.batch_size) if self.work.preparer.by_length else self.work.batch_size
@@ -92,13 +95,27 @@ class Line(ABC):
         if "_pool" in self.__dict__:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
+    def start(self, pool: ThreadPoolExecutor, work: Callable[[Any], Batch], on: Any) -> Future[Batch]:
+        """Start work in a pool; its warnings are kept for `issue_warnings`."""
+
+        def quietly() -> Batch:
+            with deferring(self._warned):
+                return work(on)
+
+        return pool.submit(quietly)
+
+    def issue_warnings(self) -> None:
+        """Issue the warnings of the workers, in the thread that has the user's line above it."""
+        while self._warned:
+            warn(*self._warned.pop(0))
+
     def read(self, items: list[Item]) -> Future[Batch]:
         """Start to read and fingerprint items, without decoding them."""
-        return self._pool.submit(self.work.fingerprint, items)
+        return self.start(self._pool, self.work.fingerprint, items)
 
     def prepare(self, items: list[Item]) -> Future[Batch]:
         """Start to prepare items without running them."""
-        return self._pool.submit(self.work.prepare, items)
+        return self.start(self._pool, self.work.prepare, items)
 
     @abstractmethod
     def submit(self, items: list[Item]) -> Future[Batch]:
@@ -112,7 +129,7 @@ class Fused(Line):
 
     def submit(self, items: list[Item]) -> Future[Batch]:
         """Start to prepare and run items in one worker."""
-        return self._pool.submit(lambda: self.work.run(self.work.ready(items)))
+        return self.start(self._pool, lambda batch: self.work.run(self.work.ready(batch)), items)
 
 
 class Pipelined(Line):
@@ -152,8 +169,8 @@ class Pipelined(Line):
 
     def submit(self, items: list[Item]) -> Future[Batch]:
         """Start to prepare items in parts, and to run them when all parts are there."""
-        parts = [self._pool.submit(self.work.ready, items[i : i + PART]) for i in range(0, len(items), PART)]
-        return self._runners.submit(self._gather_and_run, parts)
+        parts = [self.start(self._pool, self.work.ready, items[i : i + PART]) for i in range(0, len(items), PART)]
+        return self.start(self._runners, self._gather_and_run, parts)
 
     def _gather_and_run(self, parts: list[Future[Batch]]) -> Batch:
         done = [part.result() for part in parts]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from skltransfer.errors import Failure, SklTransferError
@@ -25,6 +26,9 @@ class Finished(NamedTuple):
     failures: list[Failure]
 
 
+_NOTHING = object()
+
+
 class Order:
     """Holds what is finished before its turn.
 
@@ -39,22 +43,22 @@ class Order:
         self._next = 0
         self._early: dict[int, Any] = {}
 
-    def put(self, index: int, result: Any) -> None:
-        """Add the row of a sample, or its `Failure`."""
-        if index < self._next or index in self._early:
-            raise SklTransferError(f"Sample {index} was finished twice. {REPORT}")
-        self._early[index] = result
-        self.finished += 1
+    def put(self, results: Mapping[int, Any]) -> None:
+        """Add rows of samples by index, or their `Failure`."""
+        if twice := [index for index in results if index < self._next] or [*self._early.keys() & results.keys()]:
+            raise SklTransferError(f"Sample {twice[0]} was finished twice. {REPORT}")
+        self._early.update(results)
+        self.finished += len(results)
 
     def ready(self) -> Finished:
         """Return what is finished and whose turn it is; it may be nothing."""
-        start, rows, failures = self._next, [], []
-        while self._next in self._early:
-            result = self._early.pop(self._next)
+        early, start, rows = self._early, self._next, []
+        while (result := early.pop(self._next, _NOTHING)) is not _NOTHING:
+            rows.append(result)
             self._next += 1
-            if isinstance(result, Failure):
-                failures.append(result)
-            rows.append(None if isinstance(result, Failure) else result)
+        failures = [result for result in rows if isinstance(result, Failure)]
+        for failure in failures:
+            rows[failure.index - start] = None
         return Finished(start, rows, failures)
 
     def check(self, seen: int) -> None:

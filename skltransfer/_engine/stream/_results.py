@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from skltransfer._engine.modalities import Preparer
@@ -39,28 +39,16 @@ class Results:
         """Whether to stop."""
         return self._first is not None and not self._skip_bad
 
-    def place(self, rows: Iterable[tuple[int, Any]]) -> None:
+    def place(self, rows: Mapping[int, Any]) -> None:
         """Add rows by index."""
-        for index, row in rows:
-            self._order.put(index, row)
+        if rows:
+            self._order.put(rows)
 
-    def add(self, batch: Batch, take: Callable[[Any], Any]) -> None:
-        """Add the rows of a batch that was run, and put them into the cache.
-
-        Parameters
-        ----------
-        batch : Batch
-            From the line.
-        take : callable
-            Cuts what is wanted out of a row.
-        """
+    def add(self, batch: Batch) -> None:
+        """Add the rows of a batch that was run, and put them into the cache."""
         self.note_failures(batch)
-        if batch.rows is None:
-            return
-        self._ledger.keep(batch.items, batch.rows)
-        for item, row in zip(batch.items, batch.rows, strict=True):
-            taken = take(row)
-            self.place((index, taken) for index in self._ledger.indices(item))
+        if batch.rows is not None:
+            self.place(self._ledger.keep(batch.items, batch.rows))
 
     def note_failures(self, batch: Batch) -> None:
         """Add the failures of a batch."""
@@ -69,9 +57,9 @@ class Results:
         self._ledger.release({item.key for item, _ in batch.failed})
         for item, reason in batch.failed:
             path = self._preparer.path(item.sample)
-            failures = [Failure(index, path, reason) for index in self._ledger.indices(item)]
-            self.place((failure.index, failure) for failure in failures)
-            self._first = min([*failures, *([self._first] if self._first else [])])
+            failures = {index: Failure(index, path, reason) for index in self._ledger.indices(item)}
+            self.place(failures)
+            self._first = min([*failures.values(), *([self._first] if self._first else [])])
 
     def report(self) -> None:
         """Report the progress."""

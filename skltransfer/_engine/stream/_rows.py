@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from skltransfer._engine import runtime
 from skltransfer._engine.plan import Plan
+from skltransfer._engine.stream._order import Finished
 
 #: Rows made room for when it is not known how many will come.
 FIRST_ROOM = 1024
@@ -33,19 +33,23 @@ class Rows:
         self._failed: list[int] = []
         self._room: Any = self._new(0)
 
-    def put(self, start: int, rows: Sequence[Any]) -> None:
-        """Set rows from an index on; None will be NaN. A sequence shorter than its room is padded with zeros."""
-        self._failed += [index for index, row in enumerate(rows, start) if row is None]
+    def put(self, finished: Finished) -> None:
+        """Set rows; failures will be NaN. A sequence shorter than its room is padded with zeros."""
+        start, rows, failures = finished
+        self._failed += [failure.index for failure in failures]
         if self.shape is None:
             self.shape = next((tuple(row.shape) for row in rows if row is not None), None)
         if start + len(rows) > len(self._room):
             self._grow(max(self._count, start + len(rows), 2 * len(self._room)))
+        room, ragged = self._room, self._ragged
         for index, row in enumerate(rows, start):
-            if row is not None and self._ragged:
-                self._room[index, : len(row)] = row
-                self._room[index, len(row) :] = 0
-            elif row is not None:
-                self._room[index] = row
+            if row is None:
+                continue
+            if ragged:
+                room[index, : len(row)] = row
+                room[index, len(row) :] = 0
+            else:
+                room[index] = row
 
     def take(self, count: int) -> Any:
         """Return the first rows; nothing may be set afterwards."""
