@@ -12,6 +12,7 @@ import pytest
 import skltransfer
 from skltransfer import cli
 from tests.house.pages import GUIDE, PAGES, README, blocks
+from tests.house.test_layers import FLOOR
 from tests.paths import PACKAGE, ROOT
 
 MODULES = sorted(module.name for module in pkgutil.walk_packages(skltransfer.__path__, "skltransfer."))
@@ -129,7 +130,12 @@ def test_public_names_are_those_of_the_reference(name):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Examples
+# The picture of the rooms, and the examples
+
+
+def test_every_room_is_in_the_table_of_contributing():
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", (ROOT / "CONTRIBUTING.md").read_text("utf8"), re.MULTILINE)
+    assert set(re.findall(r"\w+", " ".join(rows))) == FLOOR.keys() - {"_version", "__main__"}
 
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
