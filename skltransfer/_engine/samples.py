@@ -112,7 +112,7 @@ def _check_axes(X: np.ndarray) -> np.ndarray:
     elif X.ndim in (2, 3):
         raise ValueError(
             f"X is a {X.dtype} array of shape {X.shape}: one image or many? Give X[None] for one, list(X) for many "
-            "(grey ones, if they have two axes each), or a 4-D array (n, height, width, 3)."
+            "(gray ones, if they have two axes each), or a 4-D array (n, height, width, 3)."
         )
     return X
 

@@ -18,6 +18,11 @@ from skltransfer.cli import _cache, _convert, _demo, _doctor, _models
 from skltransfer.cli._arguments import Command, add_commands
 from skltransfer.errors import SklTransferError
 
+__all__ = [
+    "main",
+    "make_parser",
+]
+
 COMMANDS = (_demo.COMMAND, _doctor.COMMAND, _convert.COMMAND)
 #: Groups of commands, each with its help.
 GROUPS: dict[str, tuple[str, tuple[Command, ...]]] = {
