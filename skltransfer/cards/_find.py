@@ -12,7 +12,7 @@ from skltransfer.errors import CardError, UnknownModelError, nearest
 
 
 def names() -> list[str]:
-    """List the names of the embedded backbones, sorted."""
+    """List the names of the bundled backbones, sorted."""
     root = importlib.resources.files("skltransfer.models")
     return sorted(entry.name for entry in root.iterdir() if entry.joinpath("card.json").is_file())
 

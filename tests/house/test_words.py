@@ -58,27 +58,10 @@ TEXTS = [
 ]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
 MODULES = [*sorted(PACKAGE.rglob("*.py")), ROOT / "models" / "__init__.py"]
-#: Modules whose words are still to be revised; a room may be named as a whole.
-PENDING = (
-    "_engine/catalog.py",
-    "_engine/modalities/image/_decode.py",
-    "_engine/modalities/image/_geometry.py",
-    "_engine/modalities/image/_synthetic.py",
-    "_engine/stream/_results.py",
-    "cards/_find.py",
-    "cards/_inputs.py",
-)
 
 
 def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
-
-
-def revised(path: Path) -> object:
-    """Return the parameter of a module; its test may fail while it is pending."""
-    pending = path.is_relative_to(PACKAGE) and str(path.relative_to(PACKAGE)).startswith(PENDING)
-    marks = [pytest.mark.xfail(strict=False, reason="its words are still to be revised")] if pending else []
-    return pytest.param(path, id=name(path), marks=marks)
 
 
 def wrong_words(text: str, path: Path, first: int = 1) -> list[str]:
@@ -114,12 +97,12 @@ def test_pages_use_the_words_of_the_field(path):
     assert wrong_words(path.read_text("utf8"), path) == []
 
 
-@pytest.mark.parametrize("path", [*map(revised, MODULES), *(pytest.param(p, id=name(p)) for p in EXAMPLES)])
+@pytest.mark.parametrize("path", [*MODULES, *EXAMPLES], ids=name)
 def test_messages_docstrings_and_comments_use_the_words_of_the_field(path):
     assert [wrong for line, text in prose(path) for wrong in wrong_words(text, path, line)] == []
 
 
-@pytest.mark.parametrize("path", [*map(revised, MODULES)])
+@pytest.mark.parametrize("path", MODULES, ids=name)
 def test_docstrings_begin_with_what_is_done(path):
     found = [
         f"{name(path)}:{line}: {text.splitlines()[0]}" for line, text in docstrings(path) if BEGINNINGS.match(text)

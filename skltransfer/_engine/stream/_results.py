@@ -13,7 +13,7 @@ from skltransfer.errors import Failure, SampleError
 
 
 class Results:
-    """What is finished of one call.
+    """The finished rows of one call.
 
     Parameters
     ----------
