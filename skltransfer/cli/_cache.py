@@ -30,7 +30,8 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _clear(args: argparse.Namespace) -> int:
-    print(f"{args.folder}: {cache.clear(args.folder) / 2**20:.1f} MB freed")
+    freed = cache.clear(args.folder)
+    print(f"{args.folder}: {freed / 2**20:.1f} MB freed" if freed else f"{args.folder}: nothing to clear")
     return 0
 
 
