@@ -305,3 +305,11 @@ def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:
 
     close = get_close_matches(str(name), list(known), n=most, cutoff=0.5)
     return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def shorten(text: str, most: int = 300) -> str:
+    """Cut the middle out of a text that is too long for a message; its end often says what to type."""
+    if len(text) <= most:
+        return text
+    end = most // 4
+    return f"{text[: most - end - 5]} ... {text[-end:]}"

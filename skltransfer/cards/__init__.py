@@ -6,7 +6,7 @@ The format carries a number, `SCHEMA`; `_card` says how to change it.
 """
 
 from skltransfer.cards._card import POOLS, PRECISIONS, SCHEMA, UPGRADES, Card, ModelFile
-from skltransfer.cards._find import card_path, find, names
+from skltransfer.cards._find import card_path, check_link, find, names
 from skltransfer.cards._graph import GraphInfo, Shape
 from skltransfer.cards._inputs import (
     COLORS,
@@ -49,6 +49,7 @@ __all__ = [
     "Shape",
     "TextSpec",
     "card_path",
+    "check_link",
     "find",
     "names",
     "spatial_axes",

@@ -202,5 +202,5 @@ def check_schema(db: sqlite3.Connection) -> None:
             raise CacheError(f"the database holds {kind} {name!r:.300}, which skltransfer did not write")
 
 
-def _schema(db: sqlite3.Connection) -> list[tuple[object, object, object]]:
+def _schema(db: sqlite3.Connection) -> list[tuple[str, str, str | None]]:
     return db.execute("SELECT type, name, sql FROM sqlite_master LIMIT 10").fetchall()
