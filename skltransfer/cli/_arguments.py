@@ -45,6 +45,21 @@ def cache_folder(text: str) -> Path:
     return Path(text) if text else process.user_folder()
 
 
+def name(text: str) -> str:
+    """Check that a name is not empty."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a name")
+    return text
+
+
+def file_name(text: str) -> str:
+    """Check that a path leads to a file beside the graph, or below."""
+    path = Path(text)
+    if not path.name or path.is_absolute() or ".." in path.parts:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a file beside the graph")
+    return text
+
+
 def graph_file(text: str) -> Path:
     """Check that a path is that of a graph."""
     path = Path(text)
