@@ -277,7 +277,7 @@ def need(module: str, *, extra: str) -> ModuleType:
     """
     try:
         return importlib.import_module(module)
-    except ImportError as err:
+    except (ImportError, RuntimeError, OSError, AttributeError) as err:  # the last three where libraries do not fit
         library = module.partition(".")[0]
         raise MissingDependencyError(
             f"{library} is required and cannot be imported ({err}). Type: pip install 'skltransfer[{extra}]'"

@@ -43,8 +43,9 @@ def say(text: str = "") -> None:
 
 
 def complain(text: object) -> None:
-    """Print one line to stderr."""
-    print(f"skltransfer: {one_line(text)}", file=sys.stderr)
+    """Print one line to stderr, if it can be printed there."""
+    with suppress(OSError, ValueError):
+        print(f"skltransfer: {one_line(text)}", file=sys.stderr, flush=True)
 
 
 def one_line(text: object) -> str:
@@ -66,7 +67,7 @@ class Parser(argparse.ArgumentParser):
         super().error(one_line(message))
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        super()._print_message(visible(message, keep="\n"), file)
+        (file or sys.stderr).write(visible(message, keep="\n"))  # argparse would hide that a disk is full
 
 
 def open_streams() -> None:
@@ -80,12 +81,13 @@ def open_streams() -> None:
 
 
 def drop_output() -> None:
-    """Send what is left of stdout nowhere: the interpreter would try to write it once more when it ends."""
-    with suppress(OSError, ValueError):
-        sys.stdout.flush()
-        return
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Send what cannot be written nowhere: the interpreter would try once more when it ends, and say so."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager
