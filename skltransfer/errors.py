@@ -304,7 +304,7 @@ def need(module: str, *, extra: str) -> ModuleType:
     """
     try:
         return importlib.import_module(module)
-    except ImportError as err:
+    except (ImportError, RuntimeError, OSError, AttributeError) as err:  # the last three where libraries do not fit
         library = module.partition(".")[0]
         raise MissingDependencyError(
             f"{library} is required and cannot be imported ({err}). Type: pip install 'skltransfer[{extra}]'"
@@ -332,3 +332,11 @@ def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:
 
     close = get_close_matches(str(name), list(known), n=most, cutoff=0.5)
     return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def shorten(text: str, most: int = 300) -> str:
+    """Cut the middle out of a text that is too long for a message; its end often says what to type."""
+    if len(text) <= most:
+        return text
+    end = most // 4
+    return f"{text[: most - end - 5]} ... {text[-end:]}"

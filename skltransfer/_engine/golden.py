@@ -31,6 +31,7 @@ def write_card(card: Card, path: Path | None = None) -> Path:
         The file written.
     """
     folder = card.folder or Path()
+    Card.from_dict(json.loads(json.dumps(card.to_dict())), origin="The card")  # what is written can be read
     hub.verified(registry.unpinned(card))
     files = {role: _pinned(file, folder) for role, file in card.files.items()}
     card = dataclasses.replace(card, files=files)

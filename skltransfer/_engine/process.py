@@ -266,7 +266,20 @@ def _physical_memory() -> int:
 def user_folder() -> Path:
     """Return ``skltransfer`` in the user's cache folder, by the convention of the system."""
     home = {"win32": "~/AppData/Local", "darwin": "~/Library/Caches"}.get(sys.platform, "~/.cache")
-    return Path(os.environ.get("XDG_CACHE_HOME") or home).expanduser() / "skltransfer"
+    return expand(os.environ.get("XDG_CACHE_HOME") or home) / "skltransfer"
+
+
+#: Stands for the home folder of a user who has none, as in ``docker run --user``: nothing is found below it and nothing
+#: can be written, and errors of the system, which quote it, say what to do.
+NO_HOME = Path(os.devnull, "no home folder, set XDG_CACHE_HOME")
+
+
+def expand(path: str | os.PathLike[str]) -> Path:
+    """Return a path with ``~`` replaced by the user's home folder, or by `NO_HOME`."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return NO_HOME.joinpath(*Path(path).parts[1:])
 
 
 #: A file that changed less than this many nanoseconds ago may change again without its change time showing it: clocks

@@ -5,6 +5,7 @@ The room knows containers, not what is inside them, and imports no data frame li
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sized
 from collections.abc import Set as AbstractSet
@@ -130,9 +131,36 @@ def of_path(path: Path) -> list[Any]:
     FolderError
         If the file cannot be read.
     """
-    if path.is_dir():
-        return sorted(str(file) for file in path.rglob("*") if file.is_file())
+    if os.path.isdir(path):
+        return _some(sorted(str(file) for file in path.rglob("*") if file.is_file()), path)
+    if not os.path.isfile(path):
+        raise FolderError(f"{str(path)!r} is neither a folder nor a regular file.")
     try:
-        return list(np.load(path)) if path.suffix == ".npy" else path.read_text("utf8").splitlines()
-    except (ValueError, TypeError) as err:
-        raise FolderError(f"{str(path)!r} holds neither an array nor lines of text: {err}") from err
+        return _some(_rows(path) if path.suffix == ".npy" else path.read_text("utf8").splitlines(), path)
+    except (ValueError, TypeError, EOFError, MemoryError, RecursionError) as err:
+        raise FolderError(
+            f"{str(path)!r} holds neither an array nor lines of text: {err or type(err).__name__}"
+        ) from err
+
+
+def _some(found: list[Any], path: Path) -> list[Any]:
+    """Refuse a folder or a file without samples."""
+    if not found:
+        raise FolderError(f"{str(path)!r} is empty; give a folder of images, a file of texts or a .npy file.")
+    return found
+
+
+def _rows(path: Path) -> list[Any]:
+    """Return the rows of a .npy file that is what its header says: no archive, no pickle, no memory beyond its size."""
+    with path.open("rb") as file:
+        if not file.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX:
+            raise ValueError("it is not a .npy file of NumPy")
+        file.seek(0)
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+        left = os.fstat(file.fileno()).st_size - file.tell()
+        if dtype.hasobject or dtype.itemsize * math.prod(shape) != left or any(n < 0 for n in shape):
+            raise ValueError(f"its header says {dtype} of shape {shape}, and {left:,} bytes follow")
+        file.seek(0)
+        return list(np.load(file, allow_pickle=False))

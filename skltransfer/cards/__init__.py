@@ -11,6 +11,7 @@ from skltransfer.cards._card import PRECISIONS as PRECISIONS
 from skltransfer.cards._card import SCHEMA, Card, ModelFile
 from skltransfer.cards._card import UPGRADES as UPGRADES
 from skltransfer.cards._find import card_path
+from skltransfer.cards._find import check_link as check_link
 from skltransfer.cards._find import find as find
 from skltransfer.cards._find import names as names
 from skltransfer.cards._graph import GraphInfo as GraphInfo

@@ -7,6 +7,7 @@ the next number, and keep a card of every number among the fixtures of the tests
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any, ClassVar
 
 from skltransfer.cards._inputs import SPECS, InputSpec
 from skltransfer.cards._renamed import RenamedFields, old_name
-from skltransfer.errors import CardError, nearest
+from skltransfer.errors import CardError, nearest, shorten
 
 SCHEMA = 2
 
@@ -145,14 +146,16 @@ class Card(RenamedFields):
         data = {key: value for key, value in data.items() if value is not None}
         while (number := data.get("schema")) != SCHEMA:
             if not isinstance(number, int) or number not in UPGRADES:
-                raise CardError(f"{origin}: schema {number!r} cannot be read; this version reads up to {SCHEMA}.")
+                raise CardError(
+                    f"{origin}: schema {shorten(repr(number))} cannot be read; this version reads up to {SCHEMA}."
+                )
             data = UPGRADES[number](data)
         wrong = _mistakes(data)
         if not wrong:
             card = cls(**_fields(data), folder=folder)
             wrong = card.input.mistakes() if card.input is not None else []
         if wrong:
-            raise CardError(f"{origin} cannot be used: " + "; ".join(wrong) + ".")
+            raise CardError(f"{origin} cannot be used: {_listed(wrong)}.")
         return card
 
     def to_dict(self) -> dict[str, Any]:
@@ -161,6 +164,16 @@ class Card(RenamedFields):
         data["layers"] = {name: list(shape) for name, shape in data.pop("layers_table").items()}
         del data["folder"]
         return {"schema": SCHEMA, **{key: value for key, value in data.items() if value not in ("", {}, None)}}
+
+
+#: Mistakes of a card that are listed; of more, their number is.
+MAX_LISTED = 10
+
+
+def _listed(wrong: list[str]) -> str:
+    """Join mistakes, each shortened."""
+    more = [f"and {len(wrong) - MAX_LISTED} more"] if len(wrong) > MAX_LISTED else []
+    return "; ".join([*map(shorten, wrong[:MAX_LISTED]), *more])
 
 
 #: JSON types of a card's values.
@@ -176,14 +189,16 @@ def _mistakes(data: Mapping[str, Any]) -> list[str]:
     if mistyped:
         return [f"{key!r} is {data[key]!r}, not a {TYPES[key].__name__}" for key in mistyped]
     known = {f.name for f in dataclasses.fields(Card)} - {"folder", "layers_table"} | {"schema", "layers"}
-    wrong = [f"unknown key {key!r}" + nearest(key, known, most=1).rstrip("?") for key in data.keys() - known]
+    unknown = sorted(data.keys() - known, key=str)
+    wrong = [f"unknown key {key!r}" + nearest(key, known, most=1).rstrip("?") for key in unknown[: MAX_LISTED + 1]]
     wrong += [f"{key!r} is missing or empty" for key in ("name", "modality", "files") if not data.get(key)]
     if (modality := data.get("modality")) not in SPECS:
         wrong.append(f"modality is {modality!r}, not one of {', '.join(SPECS)}")
     elif (spec := data.get("input")) is not None:
         fields = {f.name for f in dataclasses.fields(SPECS[modality])}
         wrong += [
-            f"unknown key 'input.{key}'" + nearest(key, fields, most=1).rstrip("?") for key in spec.keys() - fields
+            f"unknown key {f'input.{key}'!r}" + nearest(key, fields, most=1).rstrip("?")
+            for key in sorted(spec.keys() - fields, key=str)[: MAX_LISTED + 1]
         ]
         needed = [f.name for f in dataclasses.fields(SPECS[modality]) if f.default is dataclasses.MISSING]
         wrong += [f"'input.{name}' is missing" for name in needed if name not in spec]
@@ -193,9 +208,26 @@ def _mistakes(data: Mapping[str, Any]) -> list[str]:
     wrong += ["files has no 'model'"] if "model" not in files else []
     wrong += [f"files: {mistake}" for entry in files.values() if (mistake := _file_mistake(entry))]
     for name, shape in data.get("layers", {}).items():
-        if not isinstance(shape, list) or not all(isinstance(n, int | None) for n in shape):
+        if not isinstance(shape, list | tuple) or not all(n is None or _is_length(n) for n in shape):
             wrong.append(f"shape of layer {name!r} is {shape!r}, not a list of numbers and nulls")
+    if (golden := data.get("golden")) and not _are_rows(golden.get("rows")):
+        wrong.append(f"golden rows are {golden.get('rows')!r}, not lists of numbers, all of one length")
     return wrong
+
+
+def _is_length(value: Any) -> bool:
+    """Return whether a value may be a number of bytes, or of positions on an axis."""
+    return isinstance(value, int) and 0 <= value < 2**63
+
+
+def _are_rows(rows: Any) -> bool:
+    """Return whether a value is a table of finite numbers."""
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, list) for row in rows):
+        return False
+    numbers = [number for row in rows for number in row]
+    return len({len(row) for row in rows}) == 1 and all(
+        isinstance(n, int | float) and math.isfinite(n) for n in numbers
+    )
 
 
 def _file_mistake(entry: Any) -> str:
@@ -203,10 +235,12 @@ def _file_mistake(entry: Any) -> str:
     if not isinstance(entry, Mapping) or entry.keys() - {f.name for f in dataclasses.fields(ModelFile)}:
         return f"{entry!r} is not of the form {{'path': ..., 'sha256': ..., 'bytes': ...}}"
     path, sha256 = entry.get("path", ""), entry.get("sha256")
-    if not isinstance(path, str) or not path or Path(path).is_absolute() or ".." in Path(path).parts:
+    if not isinstance(path, str) or not path or Path(path).is_absolute() or ".." in Path(path).parts or "\0" in path:
         return f"path {path!r} is not a relative path inside the card's folder"
     if sha256 is not None and not re.fullmatch("[0-9a-f]{64}", str(sha256)):
         return f"sha256 of {path!r} is {sha256!r}, not 64 lower-case hexadecimal digits"
+    if entry.get("bytes") is not None and not _is_length(entry["bytes"]):
+        return f"bytes of {path!r} is {entry['bytes']!r}, not a number of bytes"
     return ""
 
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import importlib.resources
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from skltransfer.cards._card import Card, ModelFile
-from skltransfer.errors import CardError, UnknownModelError, nearest
+from skltransfer.errors import CardError, UnknownModelError, nearest, shorten
+
+#: Characters of a card, and how deep its values are nested; those of bundled models have 10,000, and 4.
+MAX_LENGTH, MAX_DEPTH = 10_000_000, 16
 
 
 def names() -> list[str]:
@@ -39,17 +44,16 @@ def find(model: str, others: Iterable[str] = ()) -> Card:
     CardError
         If the card cannot be read.
     """
-    path = Path(model)
-    if path.suffix == ".onnx" and path.is_file():
-        return _of_graph(path)
-    if path.is_dir():
-        return _of_folder(path)
+    if model and os.path.isdir(model):
+        return _of_folder(Path(model))
+    if model.endswith(".onnx") and os.path.isfile(model):
+        return _of_graph(Path(model))
     known = names()
-    if model in known:
-        return _of_folder(Path(str(importlib.resources.files("skltransfer.models").joinpath(model))))
+    if model in known:  # installers may link the files of a package to a cache of theirs
+        return _of_folder(Path(str(importlib.resources.files("skltransfer.models").joinpath(model))), links=True)
     raise UnknownModelError(
-        f"There is no model {model!r}: not a registered name ({', '.join(known)}), nor an .onnx file or card folder "
-        f"that exists.{nearest(model, [*known, *others])} List the names with: skltransfer models list"
+        f"There is no model {shorten(repr(model))}: not a registered name ({', '.join(known)}), nor an .onnx file or "
+        f"card folder that exists.{nearest(model, [*known, *others])} List the names with: skltransfer models list"
     )
 
 
@@ -58,31 +62,92 @@ def card_path(graph: Path) -> Path:
     return graph.with_suffix(".card.json")
 
 
-def _of_graph(path: Path) -> Card:
+def _of_graph(path: Path, *, links: bool = False) -> Card:
     if card_path(path).is_file():
-        return _read(card_path(path))
+        return _read(card_path(path), links=links)
     files = {"model": ModelFile(path.name)}
     if (path.parent / "tokenizer.json").is_file():
         files["tokenizer"] = ModelFile("tokenizer.json")
-    return Card(name=path.stem, modality="", files=files, folder=path.resolve().parent)
+    card = Card(name=path.stem, modality="", files=files, folder=path.parent.resolve())
+    return card if links else _check_links(card)
 
 
-def _of_folder(folder: Path) -> Card:
+def _of_folder(folder: Path, *, links: bool = False) -> Card:
     if (folder / "card.json").is_file():
-        return _read(folder / "card.json")
+        return _read(folder / "card.json", links=links)
     graphs = sorted(folder.glob("*.onnx"))
     if len(graphs) == 1:
-        return _of_graph(graphs[0])
+        return _of_graph(graphs[0], links=links)
     raise UnknownModelError(
         f"The folder {str(folder)!r} holds no card.json and {len(graphs)} .onnx files; give the path of one file."
     )
 
 
-def _read(path: Path) -> Card:
+def _read(path: Path, *, links: bool = False) -> Card:
+    """Read a card; unless `links`, it and its files must lie where they seem to lie."""
+    if not links:
+        check_link(path)
     try:
-        data = json.loads(path.read_text("utf8"))
-    except ValueError as err:
+        with path.open(encoding="utf8") as file:
+            text = file.read(MAX_LENGTH + 1)
+        data = json.loads(text)
+    except (ValueError, RecursionError) as err:
         raise CardError(f"{str(path)!r} is not JSON: {err}") from err
+    if len(text) > MAX_LENGTH or _is_deep(data):
+        raise CardError(
+            f"{str(path)!r} is longer than {MAX_LENGTH:,} characters, or nested deeper than {MAX_DEPTH}; no card is."
+        )
     if not isinstance(data, dict):
         raise CardError(f"{str(path)!r} holds a {type(data).__name__}, not a card.")
-    return Card.from_dict(data, folder=path.resolve().parent, origin=repr(str(path)))
+    card = Card.from_dict(data, folder=path.parent.resolve(), origin=repr(str(path)))
+    return card if links else _check_links(card)
+
+
+def _is_deep(data: Any) -> bool:
+    """Return whether lists and dictionaries are nested deeper than `MAX_DEPTH`."""
+    level = [data]
+    for _ in range(MAX_DEPTH):
+        level = [
+            item
+            for value in level
+            if isinstance(value, dict | list)
+            for item in (value.values() if isinstance(value, dict) else value)
+        ]
+    return any(isinstance(value, dict | list) for value in level)
+
+
+def _check_links(card: Card) -> Card:
+    """Refuse a card whose files are links that lead out of its folder."""
+    assert card.folder is not None
+    for file in card.files.values():
+        check_link(card.folder / file.path, card.folder)
+    return card
+
+
+def check_link(path: Path, folder: Path | None = None) -> None:
+    """Refuse a file that a link puts outside a folder: a model of a stranger could name any file of the user.
+
+    Parameters
+    ----------
+    path : Path
+        The file, which need not exist.
+    folder : Path, optional
+        By default the one it lies in. In a cache of the Hugging Face Hub links to its ``blobs`` are followed.
+
+    Raises
+    ------
+    CardError
+        With what to type.
+    """
+    folder = (folder or path.parent).resolve()
+    snapshots = [parent.parent for parent in folder.parents if parent.name == "snapshots"]
+    try:
+        target = path.resolve()
+    except (OSError, RuntimeError):  # links that lead to each other
+        target = Path(os.sep)
+    if not any(target.is_relative_to(home) for home in (folder, *(cache / "blobs" for cache in snapshots[:1]))):
+        raise CardError(
+            f"{str(path)!r} is a link to {str(target)!r}, outside of its model's folder, and is not followed; give the "
+            f"path of the file it leads to, or put a copy in its place: cp --remove-destination {str(target)!r} "
+            f"{str(path)!r}"
+        )

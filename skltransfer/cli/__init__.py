@@ -1,21 +1,20 @@
 """The command line: arguments to calls, and their results to text. Nothing is computed here.
 
-Every command is a row of a table. An error raised on purpose is one line on stderr and exit status 2. Status 1 means
-that a check failed: the device cannot run, or the model is not the recorded one.
+Every command is a row of a table. An error is one line on stderr and exit status 2; ``python -X dev`` shows the
+traceback of one that was not raised on purpose. Status 1 means that a check failed: the device cannot run, or the model
+is not the recorded one.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from skltransfer import __version__
 from skltransfer.cli import _cache, _convert, _demo, _doctor, _models
 from skltransfer.cli._arguments import Command, add_commands
+from skltransfer.cli._output import Parser, complain, drop_output, open_streams, quiet_libraries
 from skltransfer.errors import SklTransferError
 
 __all__ = [
@@ -29,6 +28,9 @@ GROUPS: dict[str, tuple[str, tuple[Command, ...]]] = {
     "models": ("list, show, describe and verify models", _models.COMMANDS),
     "cache": ("inspect, check and empty the folder of `cache=True` or `cache=FOLDER`", _cache.COMMANDS),
 }
+
+#: What to do about an error that was not raised on purpose.
+REPORT = "This is a mistake of skltransfer; report it with what this shows: python -X dev -m skltransfer ..."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,28 +46,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         Exit status.
     """
+    open_streams()
     try:
-        with _warnings_in_one_line():
-            args = make_parser().parse_args(argv)
-            status: int = args.run(args)
-        sys.stdout.flush()
+        with quiet_libraries():
+            return _run(argv)
     except BrokenPipeError:  # the reader of our output, such as `head`, has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return 141  # 128 + SIGPIPE, as shells report it
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT
     except (SklTransferError, OSError) as err:
-        print(f"skltransfer: {' '.join(str(err).split())}", file=sys.stderr)
-        return 2
+        complain(err)
+    except Exception as err:  # the last door: whoever typed the command has no use for a traceback
+        if sys.flags.dev_mode:
+            raise
+        complain(f"{type(err).__name__}: {err}. {REPORT}")
+    drop_output()
+    return 2
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    try:
+        args = make_parser().parse_args(argv)
+        status: int = args.run(args)
+    finally:
+        sys.stdout.flush()
     return status
-
-
-@contextmanager
-def _warnings_in_one_line() -> Iterator[None]:
-    """Show warnings without the line of code that issued them."""
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *where: print(f"skltransfer: warning: {message}", file=sys.stderr)
-        yield
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -76,7 +82,7 @@ def make_parser() -> argparse.ArgumentParser:
     argparse.ArgumentParser
         Its namespaces hold the function to call as ``run``.
     """
-    parser = argparse.ArgumentParser("skltransfer", description="Pretrained ONNX backbones inside scikit-learn.")
+    parser = Parser("skltransfer", description="Pretrained ONNX backbones inside scikit-learn.")
     parser.add_argument("--version", action="version", version=f"skltransfer {__version__}")
     groups = add_commands(parser, COMMANDS)
     for name, (text, commands) in GROUPS.items():

@@ -27,7 +27,7 @@ def device(text: str) -> str:
 def output_file(text: str) -> Path:
     """Check that a file could be written at a path."""
     path = Path(text)
-    if path.is_dir() or not path.parent.is_dir():
+    if not path.parent.is_dir() or "\0" in text or (path.exists() and not path.is_file()):
         raise argparse.ArgumentTypeError(f"{text!r} is not a file in an existing folder; create the folder with mkdir")
     return path
 
@@ -43,6 +43,21 @@ def picture_file(text: str) -> Path:
 def cache_folder(text: str) -> Path:
     """Return the folder of a cache; of an empty text the user's own."""
     return Path(text) if text else process.user_folder()
+
+
+def name(text: str) -> str:
+    """Check that a name is not empty."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a name")
+    return text
+
+
+def file_name(text: str) -> str:
+    """Check that a path leads to a file beside the graph, or below."""
+    path = Path(text)
+    if not path.name or path.is_absolute() or ".." in path.parts or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a file beside the graph")
+    return text
 
 
 def graph_file(text: str) -> Path:

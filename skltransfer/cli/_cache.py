@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from skltransfer import report
 from skltransfer._engine import cache
 from skltransfer.cli._arguments import Command, cache_folder
+from skltransfer.cli._output import say, table, visible
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,19 +18,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _info(args: argparse.Namespace) -> int:
     found = cache.info(args.folder)
-    print(f"{args.folder}: {found.rows:,} rows, {found.bytes / 2**20:.1f} of at most {found.limit / 2**20:,.0f} MB")
-    print(report.table((f"{rows:,}", f"rows of recipe {key}") for key, rows in found.recipes.items()))
+    where = visible(args.folder)
+    say(f"{where}: {found.rows:,} rows, {found.bytes / 2**20:.1f} of at most {found.limit / 2**20:,.0f} MB")
+    say(table((f"{rows:,}", f"rows of recipe {key}") for key, rows in found.recipes.items()))
     return 0
 
 
 def _verify(args: argparse.Namespace) -> int:
     found = cache.verify(args.folder)
-    print(f"{args.folder}: {found.intact:,} rows are intact, {found.broken:,} were damaged and have been dropped")
+    where = visible(args.folder)
+    say(f"{where}: {found.intact:,} rows are intact, {found.broken:,} were damaged and have been dropped")
     return int(found.broken > 0)
 
 
 def _clear(args: argparse.Namespace) -> int:
-    print(f"{args.folder}: {cache.clear(args.folder) / 2**20:.1f} MB freed")
+    freed = cache.clear(args.folder)
+    where = visible(args.folder)
+    say(f"{where}: {freed / 2**20:.1f} MB freed" if freed else f"{where}: nothing to clear")
     return 0
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shlex
 
 from skltransfer import cards
 from skltransfer._engine import catalog, golden
 from skltransfer._engine.modalities import image
 from skltransfer.cards import Card, ImageSpec
-from skltransfer.cli._arguments import Command, add_renamed, graph_file, numbers, output_file
+from skltransfer.cli._arguments import Command, add_renamed, file_name, graph_file, name, numbers, output_file
+from skltransfer.cli._output import say, visible
 
 #: Options that are fields of the card or of its input, or a preset of several; the others are not passed on.
 FIELDS = {"preset", *(field.name for part in (Card, ImageSpec) for field in dataclasses.fields(part))}
@@ -22,8 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_geometry(parser)
     _add_embedding(parser)
     _add_description(parser)
-    parser.add_argument("--external", action="append", default=[], metavar="NAME", help="a file of weights beside it")
-    parser.add_argument("--output", type=output_file, metavar="PATH", help="default: FILE.card.json")
+    add = parser.add_argument
+    add("--external", action="append", default=[], type=file_name, metavar="NAME", help="a file of weights beside it")
+    add("--output", type=output_file, metavar="PATH", help="default: FILE.card.json")
 
 
 def _add_pixels(parser: argparse.ArgumentParser) -> None:
@@ -46,13 +49,13 @@ def _add_geometry(parser: argparse.ArgumentParser) -> None:
 
 def _add_embedding(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--layer", metavar="L", help="tensor that holds the embedding (default: the first output)")
+    add("--layer", type=name, metavar="L", help="tensor that holds the embedding (default: the first output)")
     add("--pool", choices=cards.POOLS, help="how a feature map becomes a row (default: its mean)")
 
 
 def _add_description(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--name", metavar="N", help="short name (default: that of the file)")
+    add("--name", type=name, metavar="N", help="short name (default: that of the file)")
     add("--description", metavar="TEXT", help="one line about the model")
     add("--license", metavar="L", help="such as Apache-2.0")
     add_renamed(parser, "--licence", "--license")
@@ -64,11 +67,12 @@ def run(args: argparse.Namespace) -> int:
     changes = {name: value for name, value in vars(args).items() if name in FIELDS and value is not None}
     card = catalog.renew_card(args.file, args.external, **changes)
     written = golden.write_card(card, args.output)
-    print(f"Written: {written}")
-    print(f"Use it with PretrainedEmbedder({str(args.file)!r}), show it with: skltransfer models show {args.file}")
+    say(f"Written: {visible(written)}")
+    show = f"skltransfer models show {shlex.quote(str(args.file))}"
+    say(f"Use it with PretrainedEmbedder({str(args.file)!r}), show it with: {show}")
     if written.resolve().parent != args.file.resolve().parent:
         names = " and ".join(file.path for file in card.files.values())
-        print(f"Copy {names} into {str(written.parent)!r}: a card names files beside itself.")
+        say(f"Copy {names} into {str(written.parent)!r}: a card names files beside itself.")
     return 0
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from skltransfer import convert
 from skltransfer.cli._arguments import Command
+from skltransfer.cli._output import say, visible
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run ``skltransfer convert``."""
     folder = convert.convert(args.kind, args.source, args.output, part=args.part)
-    print(f"{folder} agrees with the source. Use it with: PretrainedEmbedder({str(folder)!r})")
+    say(f"{visible(folder)} agrees with the source. Use it with: PretrainedEmbedder({str(folder)!r})")
     return 0
 
 

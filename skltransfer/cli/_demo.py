@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from skltransfer import report
 from skltransfer._engine import demo
 from skltransfer.cli._arguments import DEFAULT_MODEL, Command, device, picture_file
+from skltransfer.cli._output import complain, one_line, say, table, visible
 from skltransfer.errors import MissingDependencyError
 
 DEFAULT_PICTURE = Path("skltransfer-demo.png")
@@ -51,18 +51,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run ``skltransfer demo``."""
     result = demo.run(args.folder, model=args.model, device=args.device, log=_log)
-    print(_scores(result))
-    print(_remarks(result))
-    print(_picture(result, args.output))
-    print("\nNext, in Python:\n")
-    print(textwrap.indent(snippet(args, result.data.samples), "    "))
+    say(_scores(result))
+    say(_remarks(result))
+    say(_picture(result, args.output))
+    say("\nNext, in Python:\n")
+    say(textwrap.indent(snippet(args, result.data.samples), "    "))
     if args.folder is None:
-        print("With your own images, one subfolder per class:\n\n    skltransfer demo FOLDER")
+        say("With your own images, one subfolder per class:\n\n    skltransfer demo FOLDER")
     return 0
 
 
 def _log(text: str) -> None:
-    print(f"skltransfer: {text} ...", file=sys.stderr)
+    complain(f"{text} ...")
 
 
 def _scores(result: demo.Result) -> str:
@@ -72,18 +72,17 @@ def _scores(result: demo.Result) -> str:
         for curve in result.curves
     ]
     splits = demo.FOLDS * demo.REPEATS
-    return (
-        f"Accuracy on unseen images, %: mean ± standard deviation of {splits} splits\n\n{report.table(rows, header)}\n"
-    )
+    return f"Accuracy on unseen images, %: mean ± standard deviation of {splits} splits\n\n{table(rows, header)}\n"
 
 
 def _remarks(result: demo.Result) -> str:
     used, classes = len(result.data.y), len(result.data.names)
-    where = f"{result.model} on {result.device}: {result.images_per_second:.0f} images/s"
+    where = f"{visible(result.model)} on {result.device}: {result.images_per_second:.0f} images/s"
     lines = [f"{used} of {result.found} images, {classes} classes; {where}."]
     if result.enough is not None:
         lines.append(f"{result.enough} labels per class with the embedding beat all {result.labels[-1]} without it.")
-    lines += [f"Skipped, fix or remove it: {failure.path}: {failure.reason}" for failure in result.dropped[:MAX_NAMED]]
+    named = result.dropped[:MAX_NAMED]
+    lines += [one_line(f"Skipped, fix or remove it: {failure.path}: {failure.reason}") for failure in named]
     if len(result.dropped) > MAX_NAMED:
         lines.append(f"Skipped as well: {len(result.dropped) - MAX_NAMED} more.")
     return "\n".join(lines)
@@ -93,8 +92,8 @@ def _picture(result: demo.Result, path: Path) -> str:
     try:
         report.learning_curves_and_map(result, path)
     except MissingDependencyError as err:
-        return f"No picture: {err}"
-    return f"Picture: {path}"
+        return f"No picture: {one_line(err)}"
+    return f"Picture: {visible(path)}"
 
 
 def snippet(args: argparse.Namespace, samples: Sequence[Any]) -> str:

@@ -8,9 +8,10 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-from skltransfer import __version__, report
+from skltransfer import __version__
 from skltransfer._engine import catalog, profile, runtime, samples
 from skltransfer.cli._arguments import DEFAULT_MODEL, Command, device
+from skltransfer.cli._output import one_line, say, table, visible
 from skltransfer.errors import DeviceError
 
 LIBRARIES = ("scikit-learn", "onnx", "numpy", "pillow")
@@ -38,12 +39,12 @@ def run(args: argparse.Namespace) -> int:
 def _bench(args: argparse.Namespace) -> int:
     given = samples.of_path(Path(args.bench)) if args.bench else None
     found = profile.measure(args.model, args.device or "auto", given)
-    what = f"{found.samples} synthetic samples" if given is None else f"{found.samples} samples of {args.bench}"
-    print(f"{what}, {found.model} on {found.device}, {found.workers} threads\n")
-    print(report.table(_speeds(found), ("", "samples/s", "ms each")))
+    what = "synthetic samples" if given is None else f"samples of {visible(args.bench)}"
+    say(f"{found.samples} {what}, {visible(found.model)} on {found.device}, {found.workers} threads\n")
+    say(table(_speeds(found), ("", "samples/s", "ms each")))
     share = "" if found.bus is not None else f", {found.share:.0%} of the time"
-    print(f"\nBottleneck: {found.bottleneck}{share}. To speed it up:")
-    print("\n".join(f"- {tip}" for tip in profile.advice(found, catalog.load_card(args.model))))
+    say(f"\nBottleneck: {found.bottleneck}{share}. To speed it up:")
+    say("\n".join(f"- {tip}" for tip in profile.advice(found, catalog.load_card(args.model))))
     return 0
 
 
@@ -64,11 +65,11 @@ def _diagnosis(args: argparse.Namespace) -> int:
     kind, _, index = (args.device or "cuda").partition(":")
     findings = runtime.diagnose(runtime.Device(kind.replace("auto", "cuda"), int(index) if index.isdigit() else 0))
     versions = [f"{library} {importlib.metadata.version(library)}" for library in LIBRARIES]
-    print(f"skltransfer {__version__}, Python {platform.python_version()}, {', '.join(versions)}")
-    print(f"Threads this process may use: {runtime.cpu_share()}\n")
-    print(report.table((row for finding in findings for row in _rows(finding)), ("checked", "ok", "found")))
+    say(f"skltransfer {__version__}, Python {platform.python_version()}, {', '.join(versions)}")
+    say(f"Threads this process may use: {runtime.cpu_share()}\n")
+    say(table((row for finding in findings for row in _rows(finding)), ("checked", "ok", "found")))
     verdict, status = _verdict(args.device or "auto")
-    print(f"\n{verdict}")
+    say(f"\n{verdict}")
     return status
 
 
@@ -83,7 +84,7 @@ def _verdict(name: str) -> tuple[str, int]:
     try:
         return f"device={name!r} runs on {runtime.resolve(name)}.", 0
     except DeviceError as err:
-        return str(err), 1
+        return one_line(err), 1
 
 
 COMMAND = Command("doctor", "check which device runs here and, if a GPU does not, why", run, add_arguments)

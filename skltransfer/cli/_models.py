@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from skltransfer import cards, report
+from skltransfer import cards
 from skltransfer._engine import catalog, golden, hub, inspection, plan, quantization, registry, runtime, samples
 from skltransfer.cards import Card
 from skltransfer.cli import _card
 from skltransfer.cli._arguments import Command, device
+from skltransfer.cli._output import say, table, visible
 from skltransfer.errors import warn
 
 #: Largest difference of golden rows that is rounding; beyond it the model is another one, or the machine computes
@@ -26,8 +27,8 @@ def _list(args: argparse.Namespace) -> int:
         (name, entry["modality"], str(entry["columns"]), entry["card"]["license"], "on the hub")
         for name, entry in registry.table().items()
     ]
-    print(report.table([*bundled, *remote], header))
-    print("\nModels on the hub are fetched when they are first used, or with: skltransfer models pull NAME")
+    say(table([*bundled, *remote], header))
+    say("\nModels on the hub are fetched when they are first used, or with: skltransfer models pull NAME")
     return 0
 
 
@@ -46,7 +47,7 @@ def _size(card: Card) -> str:
 
 def _show(args: argparse.Namespace) -> int:
     facts = _remote_facts(args.model) if _is_remote(args.model) else _facts(args.model)
-    print(report.table(_flat(facts)))
+    say(table(_flat(facts)))
     return 0
 
 
@@ -103,7 +104,8 @@ def _quantized(card: Card) -> Iterator[tuple[str, Card]]:
 
 def _figures(measured: Mapping[str, Any]) -> str:
     """Format what was measured of a quantized model."""
-    return "cosine {cosine} (least {least_cosine}), {speed} times the speed on a CPU, on {on}".format(**measured)
+    figures = dict.fromkeys(("cosine", "least_cosine", "speed", "on"), "?") | {**measured}
+    return "cosine {cosine} (least {least_cosine}), {speed} times the speed on a CPU, on {on}".format(**figures)
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -119,9 +121,9 @@ def _layers(args: argparse.Namespace) -> int:
     card = catalog.load_card(args.model)
     shapes = inspection.inspect_model(card).layers
     rows = [(name, _shape(shape), _columns(card, name), _mark(name, card)) for name, shape in shapes.items()]
-    print(report.table(rows, ("layer", "shape", "columns", "")))
+    say(table(rows, ("layer", "shape", "columns", "")))
     pool = card.pool if card.pool != "auto" else "mean"
-    print(f"\nColumns are those after pool={pool!r}. Use one with PretrainedEmbedder({args.model!r}, layer=...).")
+    say(f"\nColumns are those after pool={pool!r}. Use one with PretrainedEmbedder({args.model!r}, layer=...).")
     return 0
 
 
@@ -135,16 +137,16 @@ def _mark(name: str, card: Card) -> str:
 
 def _pull(args: argparse.Namespace) -> int:
     card = registry.pull(args.address, refresh=True)
-    print(f"{card.name}, commit {card.revision}, in {card.folder}")
-    print(report.table((file.path, file.sha256) for file in card.files.values()))
+    say(f"{visible(card.name)}, commit {visible(card.revision)}, in {visible(card.folder)}")
+    say(table((file.path, file.sha256) for file in card.files.values()))
     return 0
 
 
 def _quantize(args: argparse.Namespace) -> int:
     given = samples.of_path(args.samples) if args.samples else None
     found = quantization.quantize(args.model, args.precision, given)
-    print(f"Written: {found.folder}\nCompared with {args.model}: {_figures(found.measured)}")
-    print(f"Use it with: PretrainedEmbedder({args.model!r}, precision={args.precision!r})")
+    say(f"Written: {visible(found.folder)}\nCompared with {visible(args.model)}: {_figures(found.measured)}")
+    say(f"Use it with: PretrainedEmbedder({args.model!r}, precision={args.precision!r})")
     return 0
 
 
@@ -157,13 +159,13 @@ def _verify(args: argparse.Namespace) -> int:
     card = catalog.load_card(args.model)
     hub.verified(card)
     state = {True: "as pinned", False: "not pinned"}
-    print(report.table((file.path, state[file.sha256 is not None], file.sha256 or "") for file in card.files.values()))
+    say(table((file.path, state[file.sha256 is not None], file.sha256 or "") for file in card.files.values()))
     if not card.golden:
-        print("The card has no golden rows to compare with.")
+        say("The card has no golden rows to compare with.")
         return 0
     where = runtime.resolve(args.device)
     drift, most = golden.drift(card, where), MAX_DRIFT[where.kind]
-    print(f"On {where} golden rows differ by {drift:.1e} of the largest number; up to {most:.0e} is rounding.")
+    say(f"On {where} golden rows differ by {drift:.1e} of the largest number; up to {most:.0e} is rounding.")
     return int(not drift <= most)
 
 

@@ -95,13 +95,20 @@ def test_damaged_database_is_an_error_that_says_how_to_do_away_with_it(folder, c
     assert run(capsys, "clear", folder)[0] == 0
 
 
-@pytest.mark.parametrize("command", ["info", "verify", "clear"])
+@pytest.mark.parametrize("command", ["info", "verify"])
 @pytest.mark.parametrize("name", ["", "gone", "notes.txt"])
 def test_folder_without_a_cache_is_an_error_and_stays_as_it_is(tmp_path, capsys, command, name):
     (tmp_path / "notes.txt").write_text("mine")
     status, said = run(capsys, command, tmp_path / name)
     assert status == 2
     assert "holds no cache" in said
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("name", ["", "gone", "notes.txt"])
+def test_folder_without_a_cache_has_nothing_to_clear(tmp_path, capsys, name):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert run(capsys, "clear", tmp_path / name) == (0, f"{tmp_path / name}: nothing to clear\n")
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
 
 

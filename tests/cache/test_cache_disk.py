@@ -110,7 +110,7 @@ def test_folder_that_is_read_only_is_one_warning_and_no_error(tmp_path, open_dis
 def test_transaction_that_is_interrupted_leaves_nothing_behind(disk, monkeypatch):
     disk.put(rows(1))
 
-    def interrupt():
+    def interrupt(db):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -1,9 +1,11 @@
 """The command line itself: statuses, errors on one line, closed pipes."""
 
 import importlib.metadata
+import logging
 import re
 import subprocess
 import sys
+import types
 import warnings
 
 import pytest
@@ -46,8 +48,15 @@ def test_errors_become_exit_statuses(error, status, monkeypatch, capsys):
     assert capsys.readouterr().err.count("\n") == (status == 2)
 
 
-def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch):
+def test_a_mistake_of_ours_is_one_line_that_says_how_to_see_its_traceback(monkeypatch, capsys):
     monkeypatch.setattr(cli._doctor.runtime, "cpu_share", lambda: {}["bug"])
+    assert cli.main(["doctor"]) == 2
+    assert re.fullmatch(r"skltransfer: KeyError: 'bug'\. .*python -X dev.*\n", capsys.readouterr().err)
+
+
+def test_a_mistake_of_ours_keeps_its_traceback_in_development_mode(monkeypatch):
+    monkeypatch.setattr(cli._doctor.runtime, "cpu_share", lambda: {}["bug"])
+    monkeypatch.setattr(cli.sys, "flags", types.SimpleNamespace(dev_mode=True))
     with pytest.raises(KeyError, match="bug"):
         cli.main(["doctor"])
 
@@ -62,7 +71,14 @@ def test_a_closed_pipe_is_quiet(model):
 
 
 def test_warnings_are_one_line(capsys):
-    with cli._warnings_in_one_line():
+    with cli.quiet_libraries():
         warnings.simplefilter("always")
-        warnings.warn("look out", UserWarning, stacklevel=1)
-    assert capsys.readouterr().err == "skltransfer: warning: look out\n"
+        warnings.warn("look\nout\x1b[1m", UserWarning, stacklevel=1)
+    assert capsys.readouterr().err == "skltransfer: warning: look out\\x1b[1m\n"
+
+
+def test_what_libraries_log_is_not_shown(capsys):
+    with cli.quiet_libraries():
+        logging.getLogger("some.library").error("look out")
+    assert capsys.readouterr().err == ""
+    assert logging.root.manager.disable == logging.NOTSET

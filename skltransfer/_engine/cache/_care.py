@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from skltransfer._engine.cache._disk import DISK_BYTES, DiskCache
+from skltransfer._engine.cache import _folder
+from skltransfer._engine.cache._disk import DISK_BYTES
 from skltransfer._engine.cache._record import decode
 from skltransfer.errors import CacheError
 
 #: Bytes of a key that are the sample's; the rest names the recipe.
 SAMPLE = 16
-#: Files of a cache: the database, and what SQLite keeps beside it while it is open.
-FILES = tuple(DiskCache.FILE + ending for ending in ("", "-wal", "-shm"))
 
 KEYS = "SELECT CAST(key AS BLOB) FROM rows"
 
@@ -67,9 +67,8 @@ def info(folder: Path) -> Info:
         If it is no cache, or too damaged to be read.
     """
     with _opened(folder) as db:
-        recipes = Counter(key[SAMPLE:].decode("ascii", "replace") for (key,) in db.execute(KEYS))
-    size = sum((folder / name).stat().st_size for name in FILES if (folder / name).exists())
-    return Info(recipes.total(), size, DISK_BYTES, dict(recipes.most_common()))
+        recipes = Counter((key or b"")[SAMPLE:].decode("ascii", "replace") for (key,) in db.execute(KEYS))
+    return Info(recipes.total(), sum(_sizes(folder).values()), DISK_BYTES, dict(recipes.most_common()))
 
 
 def verify(folder: Path) -> Health:
@@ -92,12 +91,13 @@ def verify(folder: Path) -> Health:
         records = db.execute("SELECT id, CAST(key AS BLOB), record FROM rows")
         broken, intact = [], 0
         for number, key, record in records:
-            if decode(key, record) is None:
+            if key is None or decode(key, record) is None:
                 broken.append((number,))
             else:
                 intact += 1
-        with db:
-            db.executemany("DELETE FROM rows WHERE id = ?", broken)
+        db.execute("BEGIN IMMEDIATE")
+        db.executemany("DELETE FROM rows WHERE id = ?", broken)
+        db.execute("COMMIT")
     return Health(intact, len(broken))
 
 
@@ -112,37 +112,31 @@ def clear(folder: Path) -> int:
     Returns
     -------
     int
-        Bytes that were freed.
-
-    Raises
-    ------
-    CacheError
-        If it is no cache.
+        Bytes that were freed; none if the folder holds no cache.
     """
-    _check(folder)
-    files = [folder / name for name in FILES if (folder / name).exists()]
-    size = sum(file.stat().st_size for file in files)
-    for file in files:
+    sizes = _sizes(folder)
+    for file in sizes:
         file.unlink(missing_ok=True)
-    return size
+    return sum(sizes.values())
 
 
-def _check(folder: Path) -> None:
-    if not (folder / DiskCache.FILE).is_file():
-        raise CacheError(f"{str(folder)!r} holds no cache: it has no file {DiskCache.FILE!r}.")
+def _sizes(folder: Path) -> dict[Path, int]:
+    """Return the files of a cache that are there, with their sizes in bytes; links are not followed."""
+    files = [folder / name for name in _folder.FILES if os.path.lexists(folder / name)]
+    return {file: file.lstat().st_size for file in files}
 
 
 @contextlib.contextmanager
 def _opened(folder: Path) -> Iterator[sqlite3.Connection]:
     """Open the database of a folder, which is not made if it is not there."""
-    _check(folder)
-    db = sqlite3.connect(folder / DiskCache.FILE, timeout=30)
-    try:
-        yield db
-    except sqlite3.Error as err:
-        raise CacheError(
-            f"The cache in {str(folder)!r} cannot be read ({err}). If it is damaged, do away with it: "
-            f"skltransfer cache clear {str(folder)!r}"
-        ) from err
-    finally:
-        db.close()
+    if not os.path.lexists(folder / _folder.FILE):
+        raise CacheError(f"{str(folder)!r} holds no cache: it has no file {_folder.FILE!r}.")
+    with contextlib.ExitStack() as stack:
+        try:
+            db = stack.enter_context(contextlib.closing(_folder.open_database(folder)))
+            yield db
+        except (sqlite3.Error, OSError, CacheError, MemoryError) as err:
+            raise CacheError(
+                f"The cache in {str(folder)!r} cannot be read ({err}). If it is damaged, do away with it: "
+                f"skltransfer cache clear {str(folder)!r}"
+            ) from err

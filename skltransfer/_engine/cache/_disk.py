@@ -1,7 +1,7 @@
 """Rows in a folder.
 
-They lie in one SQLite file (write-ahead log, one transaction a batch), in records of the form of `_record`; a record
-that does not hold is a miss and is computed again.
+They lie in one SQLite file (one transaction a batch), in records of the form of `_record`; a record that does not hold
+is a miss and is computed again. `_folder` opens it.
 """
 
 from __future__ import annotations
@@ -11,22 +11,34 @@ import os
 import platform
 import sqlite3
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from skltransfer._engine import process
+from skltransfer._engine.cache import _folder
 from skltransfer._engine.cache._memory import LEASE, Row
 from skltransfer._engine.cache._record import decode, encode
-from skltransfer.errors import CacheWarning, warn
+from skltransfer.errors import CacheError, CacheWarning, warn
+
+T = TypeVar("T")
 
 #: Bound of a folder.
 DISK_BYTES = 10 * 2**30
 #: SQLite takes at most 32,766 values in one statement.
 KEYS_PER_QUERY = 1000
+#: Seconds a folder is left alone after it could not be opened or was locked: each try may wait for `PATIENCE`.
+REST = 60.0
+#: Seconds by which clocks of machines that share a folder may differ; a claim that ends later than any lease is no
+#: claim of ours, and nobody waits for it.
+SKEW = 60.0
 
 
 class DiskCache:
     """Rows in a folder, shared by processes and sessions; beyond `limit` bytes the oldest go first.
+
+    Whatever the disk, SQLite or `_folder` refuse is one warning; the run then goes on without the cache. A database
+    that another process removed or replaced is opened, or made, again.
 
     Parameters
     ----------
@@ -36,38 +48,37 @@ class DiskCache:
         Bytes.
     """
 
-    FILE = "rows.sqlite"
+    FILE = _folder.FILE
 
     def __init__(self, folder: Path, limit: int = DISK_BYTES) -> None:
         self.folder, self.limit = folder, limit
         self._lock = process.lock()
-        self._warned = False
+        self._warned = self._closed = False
+        self._rests_until = 0.0
         self._db: sqlite3.Connection | None = None
-        with self._lock, _Tolerant(self):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._db = sqlite3.connect(folder / self.FILE, timeout=30, check_same_thread=False, isolation_level=None)
-            _write_ahead(self._db)
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.execute("CREATE TABLE IF NOT EXISTS rows (id INTEGER PRIMARY KEY, key BLOB UNIQUE, record BLOB)")
-            self._db.execute("CREATE TABLE IF NOT EXISTS claims (key BLOB UNIQUE, owner TEXT, until REAL)")
+        self._place: _folder.Place | None = None
+        self._schema = 0
+        self._use(lambda db: None, None)
 
     def close(self) -> None:
         """Close the connection; nothing is found or kept afterwards."""
         with self._lock:
-            if self._db is not None:
-                self._db.close()
-            self._db = None
+            self._disconnect()
+            self._closed = True
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
         """Return the rows that are known and whose checksum holds."""
         known: dict[bytes, Row] = {}
-        with self._lock, _Tolerant(self):
-            for start in range(0, len(keys) if self._db else 0, KEYS_PER_QUERY):
+
+        def look_up(db: sqlite3.Connection) -> None:
+            for start in range(0, len(keys), KEYS_PER_QUERY):
                 part = keys[start : start + KEYS_PER_QUERY]
                 query = f"SELECT key, record FROM rows WHERE key IN ({','.join('?' * len(part))})"
-                for key, record in self._db.execute(query, part):  # type: ignore[union-attr]
+                for key, record in db.execute(query, part):
                     if (row := decode(key, record)) is not None:
                         known[key] = row
+
+        self._use(look_up, None)
         return known
 
     def put(self, rows: Mapping[bytes, Row]) -> None:
@@ -75,79 +86,128 @@ class DiskCache:
         if not rows:
             return
         records = [(key, encode(key, row)) for key, row in rows.items()]
-        with self._lock, _Tolerant(self), self._transaction() as db:
-            db.executemany("INSERT OR REPLACE INTO rows (key, record) VALUES (?, ?)", records)
-            db.executemany("DELETE FROM claims WHERE key = ?", [(key,) for key in rows])
-            db.execute("UPDATE claims SET until = ? WHERE owner = ?", (time.time() + LEASE, _owner()))
-            self._shrink()
+
+        def insert(db: sqlite3.Connection) -> None:
+            with self._transaction(db):
+                db.executemany("INSERT OR REPLACE INTO rows (key, record) VALUES (?, ?)", records)
+                db.executemany("DELETE FROM claims WHERE key = ?", [(key,) for key in rows])
+                db.execute("UPDATE claims SET until = ? WHERE owner = ?", (time.time() + LEASE, _owner()))
+                self._shrink(db)
+
+        self._use(insert, None)
 
     def claim(self, keys: Sequence[bytes]) -> set[bytes]:
         """Return those of the keys that no other thread or process is computing."""
-        with self._lock, _Tolerant(self), self._transaction() as db:
-            self._drop_dead_claims(db)
-            insert = "INSERT OR IGNORE INTO claims (key, owner, until) VALUES (?, ?, ?)"
-            until, owner = time.time() + LEASE, _owner()
-            return {key for key in keys if db.execute(insert, (key, owner, until)).rowcount}
-        return set(keys)  # a cache that cannot be used keeps nobody waiting
+
+        def enter(db: sqlite3.Connection) -> set[bytes]:
+            with self._transaction(db):
+                self._drop_dead_claims(db)
+                insert = "INSERT OR IGNORE INTO claims (key, owner, until) VALUES (?, ?, ?)"
+                until, owner = time.time() + LEASE, _owner()
+                return {key for key in keys if db.execute(insert, (key, owner, until)).rowcount}
+
+        return self._use(enter, set(keys))  # a cache that cannot be used keeps nobody waiting
 
     def release(self, keys: Collection[bytes]) -> None:
         """End claims whose rows will not come."""
-        if keys:
-            with self._lock, _Tolerant(self), self._transaction() as db:
+
+        def end(db: sqlite3.Connection) -> None:
+            with self._transaction(db):
                 db.executemany("DELETE FROM claims WHERE key = ?", [(key,) for key in keys])
+
+        if keys:
+            self._use(end, None)
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # The connection
+
+    def _use(self, action: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+        """Run an action on the database; where it cannot be, warn once and return `otherwise`."""
+        with self._lock:
+            if self._closed or time.monotonic() < self._rests_until:
+                return otherwise
+            for again in (True, False):
+                try:
+                    return action(self._connected())
+                except (sqlite3.Error, OSError, CacheError, MemoryError) as err:
+                    if not (again and self._is_moved()):
+                        self._give_up(err)
+                        return otherwise
+        return otherwise
+
+    def _connected(self) -> sqlite3.Connection:
+        """Return the connection, opened anew if the database is another file by now, or has a write-ahead log."""
+        if self._db is None or self._is_moved() or _folder.is_mapped(self._db):
+            self._disconnect()
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._db = _folder.open_database(self.folder, new=True)
+            self._place = _folder.place(self.folder)
+            self._schema = _schema_version(self._db)
+        return self._db
+
+    def _disconnect(self) -> None:
+        if self._db is not None:
+            self._db.close()
+        self._db = None
+
+    def _is_moved(self) -> bool:
+        """Return whether the database was removed or replaced: rows put into the old one would be lost."""
+        return self._db is not None and _folder.place(self.folder) != self._place
+
+    def _give_up(self, err: BaseException) -> None:
+        """Warn once; leave a folder alone for a while if it was locked or could not be opened."""
+        if self._db is None or getattr(err, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+            self._rests_until = time.monotonic() + REST
+        if not self._warned:
+            self._warned = True
+            warn(
+                f"The cache in {str(self.folder)!r} cannot be used ({err}); rows are computed and not kept.",
+                CacheWarning,
+            )
+
+    @contextlib.contextmanager
+    def _transaction(self, db: sqlite3.Connection) -> Iterator[None]:
+        """Do all or nothing, in a database whose tables are those that were checked."""
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            if _schema_version(db) != self._schema:
+                _folder.check_schema(db)
+                self._schema = _schema_version(db)
+            yield
+            db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):  # where SQLite has rolled back by itself
+                db.execute("ROLLBACK")
+            raise
 
     @staticmethod
     def _drop_dead_claims(db: sqlite3.Connection) -> None:
         """Drop the claims of processes that ended without a word, or have said nothing for too long."""
         owners = [owner for (owner,) in db.execute("SELECT DISTINCT owner FROM claims")]
         dead = [(owner,) for owner in owners if _is_dead(owner)]
-        db.executemany("DELETE FROM claims WHERE owner = ?", dead)
-        db.execute("DELETE FROM claims WHERE until < ?", (time.time(),))
+        db.executemany("DELETE FROM claims WHERE owner IS ?", dead)
+        now = time.time()
+        limits = (now, now + LEASE + SKEW)
+        db.execute("DELETE FROM claims WHERE typeof(until) != 'real' OR until NOT BETWEEN ? AND ?", limits)
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Do all or nothing."""
-        if self._db is None:
-            raise sqlite3.OperationalError("it could not be opened")
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._db
-            self._db.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):  # where SQLite has rolled back by itself
-                self._db.execute("ROLLBACK")
-            raise
-
-    def _shrink(self) -> None:
+    def _shrink(self, db: sqlite3.Connection) -> None:
         """Drop the oldest tenth for as long as the file is larger than its limit."""
         oldest = "SELECT id FROM rows ORDER BY id LIMIT (SELECT 1 + count(*) / 10 FROM rows)"
         dropped = 1
-        while dropped and self._used() > self.limit:
-            dropped = self._db.execute(f"DELETE FROM rows WHERE id IN ({oldest})").rowcount  # type: ignore[union-attr]
-
-    def _used(self) -> int:
-        pages, free, size = (
-            self._db.execute(f"PRAGMA {name}").fetchone()[0]  # type: ignore[union-attr]
-            for name in ("page_count", "freelist_count", "page_size")
-        )
-        return int((pages - free) * size)
+        while dropped and _used(db) > self.limit:
+            dropped = db.execute(f"DELETE FROM rows WHERE id IN ({oldest})").rowcount
 
 
-def _write_ahead(db: sqlite3.Connection, patience: float = 30.0) -> None:
-    """Switch to the write-ahead log; try again for `patience` seconds where another process is doing the same.
+def _schema_version(db: sqlite3.Connection) -> int:
+    """Return a number that changes with every table, trigger or view."""
+    return int(db.execute("PRAGMA schema_version").fetchone()[0])
 
-    SQLite's own time-out does not wait here: two connections that both read the header and both want to write it
-    would wait for each other, so it refuses one of them at once (https://sqlite.org/c3ref/busy_handler.html).
-    """
-    until = time.monotonic() + patience
-    while True:
-        try:
-            db.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as err:
-            if err.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                raise
-            time.sleep(0.01)
+
+def _used(db: sqlite3.Connection) -> int:
+    pages, free, size = (
+        db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
 
 
 def _owner() -> str:
@@ -155,36 +215,15 @@ def _owner() -> str:
     return f"{platform.node()} {os.getpid()}"
 
 
-def _is_dead(owner: str) -> bool:
+def _is_dead(owner: object) -> bool:
     """Return whether a process that ran on this machine has ended; what cannot be known is left to its lease."""
-    host, _, process = owner.rpartition(" ")
+    host, _, number = str(owner).rpartition(" ")
     if os.name != "posix" or host != platform.node():
         return False
     try:
-        os.kill(int(process), 0)
+        os.kill(int(number), 0)
     except ProcessLookupError:
         return True
-    except (OSError, ValueError):
+    except (OSError, ValueError, OverflowError):
         return False
     return False
-
-
-class _Tolerant:
-    """Turns whatever the disk or SQLite refuse into one warning; the run then goes on without the cache."""
-
-    def __init__(self, cache: DiskCache) -> None:
-        self.cache = cache
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, trace: object) -> bool:
-        if not isinstance(err, (sqlite3.Error, OSError)):
-            return False
-        if not self.cache._warned:
-            self.cache._warned = True
-            warn(
-                f"The cache in {str(self.cache.folder)!r} cannot be used ({err}); rows are computed and not kept.",
-                CacheWarning,
-            )
-        return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 
@@ -34,7 +33,7 @@ def open_cache(where: str | os.PathLike[str] | bool | None) -> Cache | None:
         where = bool(where)
     if where is None or where is False:
         return None
-    folder = process.user_folder() if where is True else Path(where).expanduser().resolve()
+    folder = process.user_folder() if where is True else process.expand(where).resolve()
     if (found := _disks.get_recent(str(folder))) is not None:
         return found
     with _disks.lock:

@@ -6,10 +6,11 @@
     STORE/models/OWNER--REPO/COMMIT/PATH         the same files (hard links) where a graph expects them
     STORE/engines/KEY                            TensorRT's engines of a recipe
     STORE/variants/SHA256/NAME.int8              quantized models whose originals are not the user's own files
-    STORE/records/OWNER--REPO@REVISION--PATH     JSON: the commit of a revision when first fetched, and the hashes
+    STORE/records/SHA256.json                    JSON: address, its commit when first fetched, hashes of the files
 
 A record is written last: the files it lists are in the store and verified. It also fixes the commit of a branch: the
-hub is asked again only by `pull` with ``refresh=True``.
+hub is asked again only by `pull` with ``refresh=True``. Its name is the hash of the address; 0.1 called it
+``OWNER--REPO@REVISION--PATH``, which may stand for several addresses and is read only where it stands for one.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import Any, NamedTuple
 
 from skltransfer._engine import process
 from skltransfer._engine.hub._local import sha256, write
-from skltransfer.errors import DownloadError, IntegrityError, ModelWarning, UnknownModelError, need, warn
+from skltransfer.errors import DownloadError, IntegrityError, ModelWarning, UnknownModelError, need, shorten, warn
 
 SCHEME = "hf://"
 #: Seconds that fetching all files of a model may take.
@@ -64,7 +65,7 @@ class Address(NamedTuple):
         found = PATTERN.fullmatch(text)
         if not found or {"", ".", ".."} & {*found["repo"].split("/"), *found["path"].split("/")}:
             raise UnknownModelError(
-                f"{text!r} is not an address of the hub; write hf://owner/repo@revision/path/model.onnx."
+                f"{shorten(repr(text))} is not an address of the hub; write hf://owner/repo@revision/path/model.onnx."
             )
         return cls(found["repo"], found["revision"] or "main", found["path"])
 
@@ -98,7 +99,7 @@ class Pulled(NamedTuple):
 def store_folder() -> Path:
     """Return the folder of the store: ``SKLTRANSFER_MODELS``, or one in the user's cache folder."""
     if chosen := os.environ.get("SKLTRANSFER_MODELS"):
-        return Path(chosen).expanduser().absolute()
+        return process.expand(chosen).absolute()
     return (process.user_folder() / "models").absolute()
 
 
@@ -153,7 +154,8 @@ def pull(
     with _store_errors(address):
         record = _record(address)
         record.parent.mkdir(parents=True, exist_ok=True)
-        write(record, json.dumps({"commit": pulled.commit, "files": dict(pulled.files)}, indent=1) + "\n")
+        content = {"address": str(address), "commit": pulled.commit, "files": dict(pulled.files)}
+        write(record, json.dumps(content, indent=1) + "\n")
     if not address.pinned:
         warn(
             f"{address.revision!r} of {address.repo} is commit {pulled.commit} today, and stays so on this machine. To "
@@ -183,16 +185,40 @@ def _home(address: Address, commit: str) -> Path:
 
 def kept(address: Address) -> Pulled | None:
     """Return a model of the hub if all its files are in the store, else None."""
-    try:
-        data = json.loads(_record(address).read_text("utf8"))
-        pulled = Pulled(_home(address, data["commit"]), data["commit"], data["files"])
-    except (OSError, ValueError, KeyError, TypeError):
+    for record in (_record(address), _record_of_0_1(address)):
+        try:
+            pulled = _recorded(address, json.loads(record.read_text("utf8")))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            continue
+        if pulled is not None and all((pulled.folder / path).is_file() for path in pulled.files):
+            return pulled
+    return None
+
+
+def _recorded(address: Address, data: Mapping[str, Any]) -> Pulled | None:
+    """Return what a record says of an address; None if it is another's."""
+    commit, files = data["commit"], dict(data["files"])
+    if data.get("address", str(address)) != str(address) or address.path not in files or not COMMIT.fullmatch(commit):
         return None
-    return pulled if all((pulled.folder / path).is_file() for path in pulled.files) else None
+    inside = all(".." not in Path(path).parts and not Path(path).is_absolute() for path in files)
+    return Pulled(_home(address, commit), commit, files) if inside else None
 
 
 def _record(address: Address) -> Path:
-    return store_folder() / "records" / f"{address.repo}@{address.revision}/{address.path}".replace("/", "--")
+    digest = hashlib.sha256(str(address).encode("utf8", "surrogatepass")).hexdigest()
+    return store_folder() / "records" / f"{digest}.json"
+
+
+def _record_of_0_1(address: Address) -> Path:
+    """Return the record's path in 0.1; without a file where the name may stand for another address.
+
+    It does not where every ``--`` is a slash: other addresses of the same name have another path, which the record
+    lists, because neither a name of a repository nor a revision has a slash.
+    """
+    text = f"{address.repo}@{address.revision}/{address.path}"
+    name = text.replace("/", "--")
+    unique = name.count("--") == text.count("/") and "---" not in name
+    return store_folder() / "records" / (name if unique else "unknown")
 
 
 def _download(address: Address, until: float) -> Pulled:

@@ -1,0 +1,107 @@
+"""Where text leaves the program: control characters are escaped here, and nothing else writes to the terminal.
+
+Names, licenses and layers come from cards and graphs of strangers. An escape sequence in them could rewrite what a
+terminal shows, and a line break could forge a line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import sys
+import unicodedata
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
+
+from skltransfer import report
+from skltransfer.errors import shorten
+
+#: Characters of a message; characters of a value that a message quotes, and of a cell of a table.
+MESSAGE, VALUE = 2000, 300
+QUOTED = re.compile(rf"""(?<=')[^']{{{VALUE},}}(?=')|(?<=")[^"]{{{VALUE},}}(?=")""")
+
+
+def visible(text: object, *, keep: str = "") -> str:
+    """Return a text with everything that is not printable escaped, except spaces and the characters of `keep`."""
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep or unicodedata.category(c) == "Zs" else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def say(text: str = "") -> None:
+    """Print lines of the result to stdout; values in them that are not ours go through `visible` first."""
+    print(visible(text, keep="\n"))
+
+
+def complain(text: object) -> None:
+    """Print one line to stderr, if it can be printed there."""
+    with suppress(OSError, ValueError):
+        print(f"skltransfer: {one_line(text)}", file=sys.stderr, flush=True)
+
+
+def one_line(text: object) -> str:
+    """Return a message as one line, with long values in quotes shortened."""
+    line = QUOTED.sub(lambda found: shorten(found[0], VALUE), " ".join(str(text).split()))
+    return visible(shorten(line, MESSAGE))
+
+
+def table(rows: Iterable[Sequence[object]], header: Sequence[str] = ()) -> str:
+    """Format rows as `report.table` does, every value on one line and shortened."""
+    return report.table(([shorten(visible(value), VALUE) for value in row] for row in rows), header)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose messages are escaped and, apart from the usage, one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the error, and end with status 2."""
+        super().error(one_line(message))
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        (file or sys.stderr).write(visible(message, keep="\n"))  # argparse would hide that a disk is full
+
+
+def open_streams() -> None:
+    """Open the standard streams that are closed, and let none fail for a character that it cannot encode."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf8"))  # noqa: SIM115 - it stays open
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def drop_output() -> None:
+    """Send what cannot be written nowhere: the interpreter would try once more when it ends, and say so."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Show warnings without the line of code that issued them, and nothing of what libraries log."""
+
+    def show(message: Warning | str, *where: Any, **more: Any) -> None:
+        complain(f"warning: {message}")
+
+    logged = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = show
+            yield
+    finally:
+        logging.disable(logged)
