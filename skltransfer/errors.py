@@ -37,6 +37,7 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
+import unicodedata
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -71,8 +72,19 @@ __all__ = [
 ]
 
 
+#: Characters of the longest message.
+MESSAGE = 4000
+
+
 class SklTransferError(Exception):
-    """Base of every error raised on purpose by skltransfer."""
+    """Base of every error raised on purpose by skltransfer.
+
+    Names of files, layers and cards in a message come from strangers: control characters are shown escaped, and what
+    is longer than a message is cut in its middle.
+    """
+
+    def __str__(self) -> str:
+        return shorten(visible(super().__str__(), keep="\n\t"), MESSAGE)
 
 
 class MissingDependencyError(SklTransferError, ImportError):
@@ -332,6 +344,18 @@ def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:
 
     close = get_close_matches(str(name), list(known), n=most, cutoff=0.5)
     return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def visible(text: object, *, keep: str = "") -> str:
+    """Return a text with everything that is not printable escaped, except spaces and the characters of `keep`."""
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep or unicodedata.category(c) == "Zs" else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def shorten(text: str, most: int = 300) -> str:

@@ -6,7 +6,8 @@ import argparse
 
 from skltransfer._engine import cache
 from skltransfer.cli._arguments import Command, cache_folder
-from skltransfer.cli._output import say, table, visible
+from skltransfer.cli._output import say, table
+from skltransfer.errors import visible
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,8 @@ from skltransfer._engine import catalog, golden
 from skltransfer._engine.modalities import image
 from skltransfer.cards import Card, ImageSpec
 from skltransfer.cli._arguments import Command, add_renamed, file_name, graph_file, name, numbers, output_file
-from skltransfer.cli._output import say, visible
+from skltransfer.cli._output import say
+from skltransfer.errors import visible
 
 #: Options that are fields of the card or of its input, or a preset of several; the others are not passed on.
 FIELDS = {"preset", *(field.name for part in (Card, ImageSpec) for field in dataclasses.fields(part))}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from skltransfer import convert
 from skltransfer.cli._arguments import Command
-from skltransfer.cli._output import say, visible
+from skltransfer.cli._output import say
+from skltransfer.errors import visible
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

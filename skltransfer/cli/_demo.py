@@ -11,8 +11,8 @@ from typing import Any
 from skltransfer import report
 from skltransfer._engine import demo
 from skltransfer.cli._arguments import DEFAULT_MODEL, Command, device, picture_file
-from skltransfer.cli._output import complain, one_line, say, table, visible
-from skltransfer.errors import MissingDependencyError
+from skltransfer.cli._output import complain, one_line, say, table
+from skltransfer.errors import MissingDependencyError, visible
 
 DEFAULT_PICTURE = Path("skltransfer-demo.png")
 #: Number of unreadable images that are named; the others are counted.

@@ -11,8 +11,8 @@ from pathlib import Path
 from skltransfer import __version__
 from skltransfer._engine import catalog, profile, runtime, samples
 from skltransfer.cli._arguments import DEFAULT_MODEL, Command, device
-from skltransfer.cli._output import one_line, say, table, visible
-from skltransfer.errors import DeviceError
+from skltransfer.cli._output import one_line, say, table
+from skltransfer.errors import DeviceError, visible
 
 LIBRARIES = ("scikit-learn", "onnx", "numpy", "pillow")
 

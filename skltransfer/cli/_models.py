@@ -12,8 +12,8 @@ from skltransfer._engine import catalog, golden, hub, inspection, plan, quantiza
 from skltransfer.cards import Card
 from skltransfer.cli import _card
 from skltransfer.cli._arguments import Command, device
-from skltransfer.cli._output import say, table, visible
-from skltransfer.errors import warn
+from skltransfer.cli._output import say, table
+from skltransfer.errors import visible, warn
 
 #: Largest difference of golden rows that is rounding; beyond it the model is another one, or the machine computes
 #: wrongly. GPUs multiply with fewer bits.

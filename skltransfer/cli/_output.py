@@ -11,30 +11,17 @@ import logging
 import os
 import re
 import sys
-import unicodedata
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from skltransfer import report
-from skltransfer.errors import shorten
+from skltransfer.errors import shorten, visible
 
 #: Characters of a message; characters of a value that a message quotes, and of a cell of a table.
 MESSAGE, VALUE = 2000, 300
 QUOTED = re.compile(rf"""(?<=')[^']{{{VALUE},}}(?=')|(?<=")[^"]{{{VALUE},}}(?=")""")
-
-
-def visible(text: object, *, keep: str = "") -> str:
-    """Return a text with everything that is not printable escaped, except spaces and the characters of `keep`."""
-    text = str(text)
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in keep or unicodedata.category(c) == "Zs" else _escaped(c) for c in text)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def say(text: str = "") -> None:

@@ -179,9 +179,9 @@ def attack(target: str, number: int, folder: str) -> None:
             rows = PretrainedEmbedder(model).transform(samples)
             status = FINE if np.isfinite(rows).all() else WRONG
         except SklTransferError as err:
-            status = NAMED if len(str(err)) < 3000 and "\x1b" not in str(err) else WRONG
+            status = NAMED if len(str(err)) <= 4000 and "\x1b" not in str(err) else WRONG
             print(f"{type(err).__name__}: {err}"[:3000], file=sys.stderr)
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - it is what the test counts
             traceback.print_exc()
             status = WRONG
         sys.stderr.flush()

@@ -12,6 +12,7 @@ from tests.hub import mutants
 
 SECONDS = 12.0
 COUNT = 400
+NAMES = {mutants.FINE: "fine", mutants.NAMED: "named"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are not forked on Windows")
@@ -31,11 +32,9 @@ def test_mutants_are_refused_or_run(tmp_path, monkeypatch, target, count):
         if mutant.exitcode is None:
             mutant.kill()
             mutant.join()
-            ends["no end"].append(number)
-        else:
-            ends[{mutants.FINE: "fine", mutants.NAMED: "named"}.get(mutant.exitcode, str(mutant.exitcode))].append(number)
+        ends[NAMES.get(mutant.exitcode, f"exit status {mutant.exitcode}")].append(number)
         if mutant.exitcode in (mutants.FINE, mutants.NAMED):
             shutil.rmtree(folder)
-    assert set(ends) <= {"fine", "named"}, {k: v for k, v in ends.items() if k not in ("fine", "named")}
+    assert set(ends) <= {*NAMES.values()}, {end: which for end, which in ends.items() if end not in NAMES.values()}
     assert ends["named"]
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 3 * 2**20
