@@ -3,10 +3,10 @@ Which backbone, and is the score honest
 =======================================
 
 Two questions before a search. Which backbone is worth its time on these samples? And are there samples that are almost
-the same, so that a classifier is asked for what it has learnt by heart?
+the same, so that a classifier is asked for what it has seen?
 
-`compare_backbones` embeds every sample once with each candidate, and puts what the embeddings are worth beside what
-they cost. `near_duplicate_groups` finds samples whose embeddings point the same way.
+`compare_backbones` embeds every sample once with each candidate, and returns scores and costs side by side.
+`near_duplicate_groups` finds samples whose embeddings point the same way.
 
 The figure at the end needs matplotlib and pandas: ``pip install 'skltransfer[compare]'``.
 """
@@ -77,7 +77,7 @@ for name, values in scores.items():
 # %%
 # The figure
 # ----------
-# The line joins the candidates than which no other is as cheap and better.
+# The line is the Pareto front: it joins the candidates that no cheaper one beats.
 
 import matplotlib.pyplot as plt
 

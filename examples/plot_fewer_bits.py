@@ -2,8 +2,8 @@
 What fewer bits cost
 ====================
 
-The same backbone in 8 bits is faster on a CPU, and its rows are nearly the same. Whether nearly is near enough is a
-question to the classifier, and a search answers it: precision is a parameter like any other.
+The same backbone in 8 bits is faster on a CPU, and its rows are nearly the same. A search shows whether the classifier
+notices: precision is a parameter like any other.
 
 The figure at the end needs matplotlib: ``pip install 'skltransfer[plot]'``.
 """
@@ -11,17 +11,16 @@ The figure at the end needs matplotlib: ``pip install 'skltransfer[plot]'``.
 # %%
 # Converted, and compared
 # -----------------------
-# ``precision="int8"`` does this by itself when it is first used, on made-up samples. Here the emoji calibrate: every
-# second one fixes the scales of the activations, and on the others the two are compared.
+# ``precision="int8"`` quantizes at first use, on synthetic samples. Here the emoji calibrate: every second one fixes
+# the scales of the activations, and the two models are compared on the others.
 
-from skltransfer import PretrainedEmbedder
-from skltransfer._engine.quantization import quantize
+from skltransfer import PretrainedEmbedder, quantize
 from skltransfer.datasets import load_emoji
 
 images, y = load_emoji(return_X_y=True)
-variant = quantize("vision-mini", "int8", images)
-print(f"{variant.name}, in {variant.folder}")
-for what, figure in variant.measured.items():
+quantized = quantize("vision-mini", "int8", images)
+print(f"{quantized.name}, in {quantized.folder}")
+for what, figure in quantized.measured.items():
     print(f"  {what}: {figure}")
 
 # %%
@@ -50,8 +49,8 @@ print(f"accuracy as exported: {accuracy[0]:.3f}, in 8 bits: {accuracy[1]:.3f}")
 import matplotlib.pyplot as plt
 import numpy as np
 
-exact, rounded = (PretrainedEmbedder(precision=precision).transform(images) for precision in ("auto", "int8"))
-cosines = (exact * rounded).sum(axis=1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(rounded, axis=1)
+exported, rounded = (PretrainedEmbedder(precision=precision).transform(images) for precision in ("auto", "int8"))
+cosines = (exported * rounded).sum(axis=1) / np.linalg.norm(exported, axis=1) / np.linalg.norm(rounded, axis=1)
 
 figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
 axes.hist(cosines, bins=40, color="#1f5fbf")

@@ -4,7 +4,7 @@ Intents, and a map of them
 
 What does a short text want? A pretrained sentence encoder places texts in a space where like meanings are close, and a
 linear classifier, which has seen some examples of each intent, cuts the space up. The same space, flattened to a plane,
-is a map on which confused intents can be seen to be neighbours.
+is a map on which confused intents are neighbors.
 
 Without arguments the texts are those of the emoji that come with the package and their groups stand for intents. With a
 CSV file that has the columns ``text`` and ``label``::
@@ -68,7 +68,7 @@ for place in np.argsort(confused, axis=None)[::-1][:5]:
     print(f"{confused[true, taken]:4} times '{names[true]}' was taken for '{names[taken]}'")
 
 # %%
-# And a text nobody has labelled:
+# And an unlabeled text:
 
 pipe.fit(texts, intents)
 question = ["a warm drink in the morning"]
@@ -78,7 +78,7 @@ print(question[0], "->", pipe.predict(question)[0], f"({pipe.predict_proba(quest
 # The map
 # -------
 # The embeddings are there already, so the map costs its own computation only. Of many intents the eight commonest are
-# shown; t-SNE keeps neighbours together, and nothing is to be read from the distances between far groups.
+# shown; t-SNE keeps neighbors together, and nothing is to be read from the distances between far groups.
 
 import matplotlib.pyplot as plt
 from sklearn.manifold import TSNE

@@ -3,9 +3,9 @@ What a search costs in passes of the backbone
 =============================================
 
 Cross-validation transforms the same samples again and again: once per candidate and fold. A backbone is the slow part
-of a pipeline, so the number of rows that go through it is what a search costs. Here they are counted, at ONNX Runtime's
-session: without a cache, with scikit-learn's ``Pipeline(memory=)``, and with the cache of `PretrainedEmbedder`, which
-is on by default and keeps one row per sample and backbone.
+of a pipeline, so the number of rows that go through it is what a search costs. Here they are counted: without a
+cache, with scikit-learn's ``Pipeline(memory=)``, and with the cache of `PretrainedEmbedder`, which is on by default and
+keeps one row per sample and backbone.
 
 The figure at the end needs matplotlib: ``pip install 'skltransfer[plot]'``.
 """
@@ -18,23 +18,20 @@ import tempfile
 
 import joblib
 import numpy as np
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import Pipeline
 
-from skltransfer import PretrainedEmbedder
-from skltransfer._engine import runtime
+from skltransfer import PretrainedEmbedder, reset, rows_run
 from skltransfer.datasets import load_emoji
 
 images, y = load_emoji(return_X_y=True)
-some = np.random.default_rng(0).permutation(len(images))[:80]
+some = np.concatenate([np.flatnonzero(y == label)[:10] for label in np.unique(y)])
 images, y = [images[i] for i in some], y[some]
 
 
 def pipeline(cache, memory=None):
-    return Pipeline(
-        [("embed", PretrainedEmbedder(cache=cache)), ("clf", LogisticRegression(max_iter=200))], memory=memory
-    )
+    return Pipeline([("embed", PretrainedEmbedder(cache=cache)), ("clf", RidgeClassifier())], memory=memory)
 
 
 folder = tempfile.TemporaryDirectory()
@@ -49,31 +46,27 @@ pipelines = {
 # Four ways to select a model
 # ---------------------------
 
-C = {"clf__C": [0.01, 0.1, 1, 10]}
+strengths = {"clf__alpha": [10, 100, 1000, 10000]}
 layers = {"embed__layer": ["block_2", "block_3", "block_4", "block_5"], "embed__pool": ["mean", "max"]}
 searches = {
     "cross_validate, 5 folds": lambda pipe: cross_validate(pipe, images, y, cv=5),
-    "search of 4 x 5 folds": lambda pipe: GridSearchCV(pipe, C, cv=5).fit(images, y),
+    "search of 4 x 5 folds": lambda pipe: GridSearchCV(pipe, strengths, cv=5).fit(images, y),
     "over 4 layers x 2 poolings": lambda pipe: GridSearchCV(pipe, layers, cv=5).fit(images, y),
-    "nested, 5 x (4 x 5)": lambda pipe: cross_validate(GridSearchCV(pipe, C, cv=5), images, y, cv=5),
+    "nested, 5 x (4 x 5)": lambda pipe: cross_validate(GridSearchCV(pipe, strengths, cv=5), images, y, cv=5),
 }
 
 # %%
 # Rows that went through the backbone
 # -----------------------------------
-# A pass is as many rows as there are images. Sessions belong to the process; `runtime.open_sessions` lists them with
-# the rows they have run, and `runtime.clear` lets go of them. What was kept is forgotten between the searches, so that
-# each begins cold.
-
-from skltransfer._engine.cache import memory
+# A pass is as many rows as there are images. `rows_run` counts the rows that the open backbones of this process have
+# run. `reset` closes them and forgets the rows in memory, so every search begins cold.
 
 
 def passes(search, pipe):
-    runtime.clear()
-    memory.clear()
+    reset()
     store.clear(warn=False)
     search(pipe)
-    return sum(session.rows_run for session in runtime.open_sessions().values()) / len(images)
+    return rows_run() / len(images)
 
 
 counted = {name: [passes(search, pipe) for search in searches.values()] for name, pipe in pipelines.items()}

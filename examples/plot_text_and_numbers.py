@@ -11,8 +11,8 @@ It needs ``pip install 'skltransfer[plot,text]' pandas``; one part also skrub, a
 # %%
 # The frame
 # ---------
-# Made up around the texts of the emoji that come with the package: a text, two numbers, a category, and a price to be
-# predicted. The price depends on the numbers, on the category, and on what the text is about, which no column says.
+# Synthetic, around the texts of the bundled emoji: a text, two numbers, a category, and a price to be predicted. The
+# price depends on the numbers, on the category, and on the topic of the text, which no column holds.
 
 import numpy as np
 import pandas as pd

@@ -1,1 +1,1 @@
-"""The embedded backbones: one folder each, data only (installed as ``skltransfer.models``)."""
+"""The bundled backbones: one folder each, data only (installed as ``skltransfer.models``)."""

@@ -43,6 +43,33 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
 
+__all__ = [
+    "BadSamplesWarning",
+    "CacheError",
+    "CacheWarning",
+    "CardError",
+    "ConversionError",
+    "DeviceError",
+    "DeviceWarning",
+    "DownloadError",
+    "Failure",
+    "FolderError",
+    "InputWarning",
+    "IntegrityError",
+    "LayerError",
+    "MissingDependencyError",
+    "ModelChangedError",
+    "ModelError",
+    "ModelWarning",
+    "OutOfMemoryError",
+    "ProbeError",
+    "SampleError",
+    "SklTransferError",
+    "SklTransferWarning",
+    "UnknownModelError",
+    "UnsafeModelError",
+]
+
 
 class SklTransferError(Exception):
     """Base of every error raised on purpose by skltransfer."""

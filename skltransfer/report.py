@@ -17,6 +17,16 @@ from skltransfer._engine.modalities import image as images
 from skltransfer.cards import ImageSpec
 from skltransfer.errors import need
 
+__all__ = [
+    "SUFFIXES",
+    "Comparison",
+    "flat_map",
+    "learning_curves_and_map",
+    "pareto_front",
+    "score_against_cost",
+    "table",
+]
+
 Points = npt.NDArray[np.floating[Any]]
 
 #: Suffixes of the formats that matplotlib writes on every platform.

@@ -19,6 +19,11 @@ from skltransfer.cards import Card
 from skltransfer.embedder import PretrainedEmbedder
 from skltransfer.errors import need
 
+__all__ = [
+    "compare_backbones",
+    "near_duplicate_groups",
+]
+
 Rows = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 
@@ -40,7 +45,7 @@ def compare_backbones(
     device: str = "auto",
     n_jobs: int | None = None,
 ) -> Any:
-    """Compare backbones on labelled samples, by the scores and the cost of their embeddings.
+    """Compare backbones on labeled samples, by the scores and the cost of their embeddings.
 
     Parameters
     ----------

@@ -27,6 +27,14 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason="slow; run with --slow"))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def folder_of_the_user(tmp_path_factory):
+    """Keep the user's cache folder out of it, children included: which models were tried is of this session alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache-home")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def clean_process():
     """Let go of what a test left in the tables of the process."""

@@ -1,4 +1,4 @@
-"""Build ``skltransfer/data/emoji.zip``, the labelled emoji behind ``load_emoji``.
+"""Build ``skltransfer/data/emoji.zip``, the labeled emoji behind ``load_emoji``.
 
 The same emoji drawn twice: in color by Noto Color Emoji (domain ``noto``) and as black
 outlines by Noto Emoji (domain ``mono``). Groups and subgroups are those of Unicode's
@@ -102,19 +102,19 @@ def draw_noto(char: str, font_file: Path) -> bytes:
     """Draw in color on white; lossy WebP, half the bytes of a PNG with a palette."""
     # 109 is the only size of the bitmaps (CBDT) inside Noto Color Emoji
     font = ImageFont.truetype(font_file, 109, layout_engine=ImageFont.Layout.BASIC)
-    canvas = draw_centred(char, font, side=136)
+    canvas = draw_centered(char, font, side=136)
     return encode(canvas.resize((SIZE, SIZE), Image.Resampling.LANCZOS), "WEBP", quality=80, method=6)
 
 
 def draw_mono(char: str, font_file: Path) -> bytes:
-    """Draw as black outlines on white; PNG of 16 greys."""
+    """Draw as black outlines on white; PNG of 16 grays."""
     font = ImageFont.truetype(font_file, 4 * SIZE, layout_engine=ImageFont.Layout.BASIC)
-    canvas = draw_centred(char, font, side=5 * SIZE).resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+    canvas = draw_centered(char, font, side=5 * SIZE).resize((SIZE, SIZE), Image.Resampling.LANCZOS)
     greys = canvas.convert("L").quantize(16)
     return encode(greys, "PNG", optimize=True, bits=4)
 
 
-def draw_centred(char: str, font: ImageFont.FreeTypeFont, side: int) -> Image.Image:
+def draw_centered(char: str, font: ImageFont.FreeTypeFont, side: int) -> Image.Image:
     canvas = Image.new("RGB", (side, side), "white")
     left, top, right, bottom = font.getbbox(char)
     corner = ((side - left - right) / 2, (side - top - bottom) / 2)

@@ -91,7 +91,7 @@ def _find_in_state(model: str, states: object) -> Card:
 
 
 def list_models() -> list[str]:
-    """List the names of backbones: those that are embedded, and those that are fetched when they are first used.
+    """List the names of backbones: bundled ones, and those that are fetched at first use.
 
     Returns
     -------

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +84,8 @@ class Plan:
         A plan whose rows hold these, see the module.
     view : View, optional
         The part of the rows that is wanted; None: all of them.
+    digests : mapping of str to str
+        SHA-256 of the card's files by role; nothing else is run.
     """
 
     card: Card
@@ -92,6 +94,7 @@ class Plan:
     shape: tuple[int, ...] | None = None
     wider: Plan | None = None
     view: View | None = None
+    digests: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def modality(self) -> modalities.Modality:
@@ -119,11 +122,10 @@ class Plan:
         """Return the same plan for another device of its kind."""
         return dataclasses.replace(self, device=device)
 
-    def files(self) -> dict[str, Path]:
-        """Return the verified files of the card by role."""
-        hub.verified(self.card)
-        folder = self.card.folder or Path()
-        return {role: folder / file.path for role, file in self.card.files.items()}
+    def files(self) -> dict[str, modalities.File]:
+        """Return the files of the card by role, with their digests."""
+        folder = (self.card.folder or Path()).resolve()
+        return {role: modalities.File(folder / file.path, self.digests[role]) for role, file in self.card.files.items()}
 
     def preparer(self) -> modalities.Preparer:
         """Open what prepares the samples of one call."""
@@ -135,8 +137,14 @@ class Plan:
         return modality.preparer(self.recipe.input, self.files() if modality.needs else {})
 
     def load(self) -> onnx.ModelProto:
-        """Load the backbone's own graph."""
-        return graph.load(hub.verified(self.card), self.card.manifest)
+        """Load the backbone's own graph, out of the bytes that were hashed.
+
+        Raises
+        ------
+        IntegrityError
+            If a file has been replaced since the plan was made.
+        """
+        return graph.load(hub.verified(self.card), self.card.manifest, hub.reader(self.card, self.digests))
 
     def build(self, *, free_batch: bool = True) -> onnx.ModelProto:
         """Build the graph that turns prepared samples into rows.
@@ -182,15 +190,17 @@ def make(
         If the model's files are not there or not the pinned ones.
     """
     assert card.layer is not None
-    fingerprint = hub.fingerprint(card)
-    names = (card.layer,) if layer is None else (layer,) if isinstance(layer, str) else tuple(layer)
+    digests = hub.digests(card)
+    inspection.ensure_tried(card, digests)
+    names = (card.layer,) if layer is None else (str(layer),) if isinstance(layer, str) else tuple(map(str, layer))
     if not names:
         raise LayerError("layer is an empty list; name at least one tensor, or pass None for the card's embedding.")
     spec, shapes = changed(card, changes), shapes_of(card, names)
     how = _settled(card, shapes, pool)
     axes = check_pool(how, names, shapes, spec)
+    fingerprint = hub.fingerprint(card, digests)
     recipe = Recipe(fingerprint, spec, names, how, bool(normalize), str(precision), device.kind, axes)
-    plan = Plan(card, recipe, device, _row_shape(recipe, shapes))
+    plan = Plan(card, recipe, device, _row_shape(recipe, shapes), digests=digests)
     return dataclasses.replace(plan, wider=_wider(plan))
 
 
@@ -276,7 +286,7 @@ def _wider(plan: Plan) -> Plan | None:
         return None
     wide = dataclasses.replace(recipe, layers=layers, pool="shared", normalize=False, axes=axes)
     columns = tuple(part for part in wanted if part is not None)
-    return Plan(card, wide, plan.device, plan.shape, view=View(columns, recipe.normalize))
+    return Plan(card, wide, plan.device, plan.shape, view=View(columns, recipe.normalize), digests=plan.digests)
 
 
 def _parts(layers: Sequence[str], shapes: Sequence[Shape], axes: Sequence[Axes]) -> dict[tuple[str, str], slice]:

@@ -8,6 +8,7 @@ and fails on a lock or a table that was made otherwise.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
 import subprocess
@@ -19,6 +20,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+
+from skltransfer.errors import IntegrityError
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -230,6 +233,32 @@ def answer(handle: Callable[..., Mapping[str, Any]]) -> None:
     print(json.dumps(handle(**json.loads(sys.stdin.read()))))  # noqa: T201 - the parent reads it
 
 
+def memory_limit() -> int:
+    """Return the bytes of memory this process may use: the machine's, or less by a cgroup or ``ulimit -v``."""
+    limits = [_physical_memory()]
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            text = Path(file).read_text().strip()
+        except OSError:
+            continue
+        limits += [int(text)] if text.isdigit() else []
+    try:
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+        limits += [soft] if soft != resource.RLIM_INFINITY else []
+    except ImportError:  # Windows
+        pass
+    return min(limits)
+
+
+def _physical_memory() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows; the smallest machine that is worth naming
+        return 4 * 2**30
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Folders and files
 
@@ -274,7 +303,50 @@ class FileState(NamedTuple):
     @property
     def settled(self) -> bool:
         """Whether another change would show: the last one was not just now, and the system keeps change times."""
-        return os.name != "nt" and time.time_ns() - self.changed > SETTLED
+        return os.name != "nt" and time.time_ns() - self.changed > SETTLED and not _forgets_changes(self.device)
+
+
+#: File systems where a file may change and keep its change time: written through a memory map on tmpfs, or by another
+#: machine whose clock and caches are its own.
+FORGETFUL = {"tmpfs", "ramfs", "hugetlbfs", "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs"}
+
+
+@memo(256)
+def _forgets_changes(device: int) -> bool:
+    """Return whether the change times of a device are no proof; Linux says of what kind it is."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text("utf8", "replace").splitlines()
+    except OSError:
+        return False
+    number = f"{os.major(device)}:{os.minor(device)}"
+    kinds = {line.partition(" - ")[2].split(" ")[0] for line in mounts if line.split(" ")[2] == number}
+    return bool(kinds & FORGETFUL)
+
+
+def read_once(path: Path, sha256: str | None) -> bytes:
+    """Read a file, and check that these very bytes are those that were hashed before.
+
+    Parameters
+    ----------
+    path : Path
+        The file; not followed if it is a symbolic link by now.
+    sha256 : str or None
+        Of its content as it was planned with; None: any.
+
+    Raises
+    ------
+    IntegrityError
+        If it holds other bytes by now.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        data = file.read()
+    if sha256 is not None and (found := hashlib.sha256(data).hexdigest()) != sha256:
+        raise IntegrityError(
+            f"{str(path)!r} changed while it was in use: its SHA-256 was {sha256}, now it is {found}. Run again, with "
+            "the file you mean."
+        )
+    return data
 
 
 #: State of a file that is not there.

@@ -60,7 +60,19 @@ def unpack(X: Any) -> Samples:
         X = X.to_pylist()
     if not isinstance(X, Iterable):
         raise TypeError(f"X is a {type(X).__name__}; give a list, array, Series or generator of samples.")
-    return Samples(X, len(X) if isinstance(X, Sized) else None)
+    items = X if isinstance(X, KEEP) or hasattr(X, "iloc") or hasattr(X, "to_list") else map(_own, X)
+    return Samples(items, len(X) if isinstance(X, Sized) else None)
+
+
+#: Containers whose samples are objects of their own. Others may hand out one buffer again and again, as a camera does.
+KEEP = (list, tuple, np.ndarray)
+
+
+def _own(sample: Any) -> Any:
+    """Copy a sample that its source may overwrite before it has been read."""
+    if isinstance(sample, np.ndarray):
+        return sample.copy()
+    return bytes(sample) if isinstance(sample, (bytearray, memoryview)) else sample
 
 
 def _refuse_single(X: Any) -> None:
@@ -101,7 +113,7 @@ def _check_axes(X: np.ndarray) -> np.ndarray:
     elif X.ndim in (2, 3):
         raise ValueError(
             f"X is a {X.dtype} array of shape {X.shape}: one image or many? Give X[None] for one, list(X) for many "
-            "(grey ones, if they have two axes each), or a 4-D array (n, height, width, 3)."
+            "(gray ones, if they have two axes each), or a 4-D array (n, height, width, 3)."
         )
     return X
 

@@ -17,7 +17,7 @@ MAX_LENGTH, MAX_DEPTH = 10_000_000, 16
 
 
 def names() -> list[str]:
-    """List the names of the embedded backbones, sorted."""
+    """List the names of the bundled backbones, sorted."""
     root = importlib.resources.files("skltransfer.models")
     return sorted(entry.name for entry in root.iterdir() if entry.joinpath("card.json").is_file())
 

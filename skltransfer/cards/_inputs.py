@@ -73,7 +73,7 @@ class ImageSpec(InputSpec):
     size : (int, int)
         Height and width the graph takes, in pixels.
     resize : {"shorter", "squash"}
-        ``"shorter"``: the shorter side is scaled to `resize_to` and the centre is cropped to `size`; ``"squash"``: the
+        ``"shorter"``: the shorter side is scaled to `resize_to` and the center is cropped to `size`; ``"squash"``: the
         whole image is scaled to `size`, its aspect ratio is not kept.
     resize_to : int
         Length of the shorter side before the crop, in pixels.

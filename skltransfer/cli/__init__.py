@@ -17,6 +17,11 @@ from skltransfer.cli._arguments import Command, add_commands
 from skltransfer.cli._output import Parser, complain, drop_output, open_streams, quiet_libraries
 from skltransfer.errors import SklTransferError
 
+__all__ = [
+    "main",
+    "make_parser",
+]
+
 COMMANDS = (_demo.COMMAND, _doctor.COMMAND, _convert.COMMAND)
 #: Groups of commands, each with its help.
 GROUPS: dict[str, tuple[str, tuple[Command, ...]]] = {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skltransfer._engine import hub
+from skltransfer._engine import hub, inspection
 from skltransfer._engine.catalog import load_card
 from skltransfer.cards import Card, ModelFile, card_path
 from skltransfer.testing._words import word_tokenizer
@@ -89,7 +89,9 @@ def save_text_backbone(
     text = tokenizer if isinstance(tokenizer, str) else (tokenizer or word_tokenizer()).to_str()
     (folder / "tokenizer.json").write_text(text, "utf8")
     files = {"model": _pinned(folder, place), "tokenizer": _pinned(folder, "tokenizer.json")}
-    card = load_card(Card("tiny", "text", files, folder=folder), **changes)
+    bare = Card("tiny", "text", files, folder=folder)
+    inspection.trust(bare)  # it was built here; a child process to try it first would take seconds
+    card = load_card(bare, **changes)
     (folder / "card.json").write_text(json.dumps(card.to_dict()), "utf8")
     return folder
 
@@ -113,6 +115,7 @@ def pinned_card(path: Path, *files: str, **changes: Any) -> Card:
     """
     pinned = {role: _pinned(path.parent, role) for role in files}
     bare = Card(path.stem, "", {"model": _pinned(path.parent, path.name), **pinned}, folder=path.parent)
+    inspection.trust(bare)  # it was built here; a child process to try it first would take seconds
     defaults = {"preset": "raw", "resize": "squash"} if _takes_images(path) else {}
     return load_card(bare, **{**defaults, **changes})
 

@@ -14,4 +14,6 @@ def no_child(monkeypatch):
 @pytest.fixture
 def in_process(monkeypatch):
     """Read unpinned graphs here: a child takes seconds, and is not what the test is about."""
-    monkeypatch.setattr(inspection, "_read_in_child", inspection._read)
+    monkeypatch.setattr(
+        inspection, "_read_in_child", lambda path, manifest, sha256, tokenizer: inspection._read(path, manifest)
+    )

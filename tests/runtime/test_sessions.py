@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from skltransfer._engine import runtime
+from skltransfer._engine import process, runtime
 from skltransfer._engine.runtime import Device, _table, _threads
 from skltransfer.errors import ModelError
 from tests import hostile_graphs
@@ -91,13 +91,26 @@ def test_session_that_fails_to_open_is_tried_again():
     assert runtime.session("key", CPU, doubled) is runtime.session("key", CPU, fail)
 
 
-def test_table_is_bounded_and_lets_go_of_what_was_unused_for_longest():
-    for i in range(_table.MAX_SESSIONS):
+def test_session_unused_for_longest_is_dropped_when_memory_is_short(monkeypatch):
+    opened = doubled()
+    monkeypatch.setattr(process, "memory_limit", lambda: _table.SHARE * 5 * opened.bytes)
+    for i in range(5):
         runtime.session(str(i), CPU, doubled)
-    runtime.session("0", CPU, doubled)
+    runtime.session("0", CPU, lambda: pytest.fail("opened twice"))
     runtime.session("new", CPU, doubled)
-    keys = [key for key, _ in runtime.open_sessions()]
-    assert keys == [*map(str, range(2, _table.MAX_SESSIONS)), "0", "new"]
+    assert [key for key, _ in runtime.open_sessions()] == ["2", "3", "4", "0", "new"]
+
+
+def test_many_small_sessions_stay_open():
+    for i in range(40):
+        runtime.session(str(i), CPU, doubled)
+    assert len(runtime.open_sessions()) == 40
+
+
+def test_session_that_alone_is_too_large_stays(monkeypatch):
+    monkeypatch.setattr(process, "memory_limit", lambda: 1)
+    runtime.session("huge", CPU, doubled)
+    assert [key for key, _ in runtime.open_sessions()] == ["huge"]
 
 
 def test_clear_lets_go_of_every_session():

@@ -91,7 +91,7 @@ def test_batches_that_nobody_wants_any_more_end_their_claims_and_threads(form, p
 def test_few_known_rows_start_no_thread(plan, monkeypatch):
     cache = MemoryCache()
     embed(PICTURES[:3], plan, cache=cache)
-    monkeypatch.setattr(_line, "ThreadPoolExecutor", lambda *_, **__: pytest.fail("a thread was started"))
+    monkeypatch.setattr(_line, "Pool", lambda *_, **__: pytest.fail("a thread was started"))
     np.testing.assert_allclose(embed(PICTURES[:3], plan, cache=cache).rows, ROWS[:3], rtol=1e-5)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,10 @@ MAX_NODES = 1_000_000
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 
-def load(path: Path, manifest: Collection[str] = ()) -> onnx.ModelProto:
-    """Load a graph with its external data, after `scan` has accepted it.
+def load(
+    path: Path, manifest: Collection[str] = (), read_bytes: Callable[[Path], bytes] = Path.read_bytes
+) -> onnx.ModelProto:
+    """Load a graph with its external data, after `scan` has accepted it; every file is read once.
 
     Parameters
     ----------
@@ -33,6 +35,8 @@ def load(path: Path, manifest: Collection[str] = ()) -> onnx.ModelProto:
         The ``.onnx`` file.
     manifest : collection of str
         Names of the external data files that the card lists; no other file is opened.
+    read_bytes : callable
+        Reads a file, and may check what it read, see `hub.reader`.
 
     Raises
     ------
@@ -44,32 +48,41 @@ def load(path: Path, manifest: Collection[str] = ()) -> onnx.ModelProto:
     import onnx
     from google.protobuf.message import DecodeError
 
+    data = read_bytes(path)
     try:
-        model = onnx.load(str(path), format="protobuf", load_external_data=False)
+        model = onnx.load_model_from_string(data)
     except (DecodeError, ValueError) as err:
-        raise ModelError(f"{path.name!r} is not an ONNX graph: {err}. Its first bytes are {_head(path)!r}.") from err
+        raise ModelError(f"{path.name!r} is not an ONNX graph: {err}. Its first bytes are {data[:16]!r}.") from err
     if not model.graph.node:
-        raise ModelError(f"{path.name!r} is an ONNX file without nodes. Its first bytes are {_head(path)!r}.")
+        raise ModelError(f"{path.name!r} is an ONNX file without nodes. Its first bytes are {data[:16]!r}.")
     if scan(model, path.parent, manifest):
-        _load_external(model, path)
+        _load_external(model, path, read_bytes)
     return model
 
 
-def _load_external(model: onnx.ModelProto, path: Path) -> None:
+def _load_external(model: onnx.ModelProto, path: Path, read_bytes: Callable[[Path], bytes]) -> None:
     """Load all external data: ONNX Runtime would look for the rest in the current folder."""
-    from onnx.checker import ValidationError
-    from onnx.external_data_helper import load_external_data_for_tensor
-
+    contents: dict[str, bytes] = {}
     for tensor in filter(_is_external, tensors(model)):
+        told = {entry.key: entry.value for entry in tensor.external_data}
+        name = told["location"]
         try:
-            load_external_data_for_tensor(tensor, str(path.parent))
-        except (ValueError, OSError, ValidationError) as err:
+            if name not in contents:
+                contents[name] = read_bytes(path.parent / name)
+            tensor.raw_data = _part(contents[name], told)
+        except (ValueError, OSError) as err:
             raise ModelError(f"{path.name!r}: the external weights {tensor.name!r} cannot be read: {err}") from err
+        tensor.data_location = tensor.DEFAULT
+        del tensor.external_data[:]
 
 
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(16)
+def _part(content: bytes, told: Mapping[str, str]) -> bytes:
+    """Cut a tensor's numbers out of a file, as its offset and length tell."""
+    offset = int(told.get("offset", 0))
+    end = offset + int(told["length"]) if "length" in told else len(content)
+    if not 0 <= offset <= end <= len(content):
+        raise ValueError(f"bytes {offset} to {end} of {told['location']!r}, which has {len(content)}")
+    return content[offset:end]
 
 
 def scan(model: onnx.ModelProto, folder: Path, manifest: Collection[str] = ()) -> bool:

@@ -6,13 +6,13 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from skltransfer._engine import process
 from skltransfer.cards import Card
-from skltransfer.errors import IntegrityError, ModelError, UnknownModelError
+from skltransfer.errors import IntegrityError, ModelError, UnknownModelError, UnsafeModelError
 
 #: SHA-256 of files that were hashed, by path and state.
 _digests: process.Table[tuple[str, process.FileState], str] = process.Table(4096)
@@ -56,6 +56,8 @@ def verified(card: Card) -> Path:
     folder = _folder(card)
     for file in card.files.values():
         path = folder / file.path
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise UnsafeModelError(f"{str(path)!r} is a link that leads out of its folder; copy the file there.")
         if not path.is_file():
             raise UnknownModelError(f"Model {card.name!r} has no file {file.path!r} in {str(folder)!r}; copy it there.")
         if file.sha256 is not None and (found := sha256(path)) != file.sha256:
@@ -66,13 +68,48 @@ def verified(card: Card) -> Path:
     return folder.resolve() / card.files["model"].path
 
 
-def fingerprint(card: Card) -> str:
-    """Return one SHA-256 over all files of a card, after verifying the pinned ones."""
-    graph = verified(card)
-    if len(card.files) == 1:
-        return sha256(graph)
-    digests = {role: sha256(_folder(card) / file.path) for role, file in card.files.items()}
-    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+def digests(card: Card) -> dict[str, str]:
+    """Return the SHA-256 of each file of a card by role, after verifying the pinned ones."""
+    verified(card)
+    return {role: sha256(_folder(card) / file.path) for role, file in card.files.items()}
+
+
+def fingerprint(card: Card, known: Mapping[str, str] | None = None) -> str:
+    """Return one SHA-256 over all files of a card; `known` are their `digests`, if at hand."""
+    each = digests(card) if known is None else known
+    if len(each) == 1:
+        return each["model"]
+    return hashlib.sha256(json.dumps(dict(each), sort_keys=True).encode()).hexdigest()
+
+
+def reader(card: Card, known: Mapping[str, str]) -> Callable[[Path], bytes]:
+    """Return a function that reads files of a card, each checked against the digest it was planned with.
+
+    What was hashed is what is parsed: a file that is replaced between the two is an `IntegrityError`.
+    """
+    folder = _folder(card).resolve()
+    digest_of = {(folder / card.files[role].path): digest for role, digest in known.items()}
+    return lambda path: process.read_once(path, digest_of.get(path))
+
+
+def was_tried(fingerprint: str) -> bool:
+    """Return whether a child process has survived a model of this fingerprint, in this process or an earlier one."""
+    return (_tried_folder() / fingerprint).is_file()
+
+
+def remember_tried(fingerprint: str) -> None:
+    """Remember that a child process has survived a model; where nothing can be written, the next process tries anew."""
+    with suppress(OSError):
+        _tried_folder().mkdir(parents=True, exist_ok=True, mode=0o700)
+        (_tried_folder() / fingerprint).touch(0o600)
+
+
+#: Number of the trial; raised when it becomes stricter, so that every model is tried again.
+TRIAL = 1
+
+
+def _tried_folder() -> Path:
+    return process.user_folder() / f"tried-{TRIAL}"
 
 
 def write(path: Path, text: str) -> None:

@@ -6,14 +6,14 @@ input specification or a name, and has no branch on the kind. A new kind is one 
 
 from __future__ import annotations
 
-from skltransfer._engine.modalities._modality import Modality, Piece, Preparer, Room
+from skltransfer._engine.modalities._modality import File, Modality, Piece, Preparer, Room
 from skltransfer._engine.modalities.array import ARRAY
 from skltransfer._engine.modalities.image import IMAGE
 from skltransfer._engine.modalities.text import TEXT
 from skltransfer.cards import SPECS, GraphInfo, InputSpec
 from skltransfer.errors import CardError
 
-__all__ = ["TABLE", "Modality", "Piece", "Preparer", "Room", "guess", "of", "register"]
+__all__ = ["TABLE", "File", "Modality", "Piece", "Preparer", "Room", "guess", "of", "register"]
 
 #: Every kind, in the order in which they are asked whether a graph without a card is theirs.
 TABLE: dict[str, Modality] = {}

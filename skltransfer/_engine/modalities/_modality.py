@@ -10,11 +10,38 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from skltransfer._engine import process
 from skltransfer.cards import GraphInfo, InputSpec
 
 Piece = npt.NDArray[Any]
 #: Makes an array to fill, of a shape and a type.
 Room = Callable[[tuple[int, ...], Any], npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a card, as it was planned with.
+
+    Parameters
+    ----------
+    path : Path
+        Where it lies.
+    sha256 : str
+        Of its content.
+    """
+
+    path: Path
+    sha256: str
+
+    def read(self) -> bytes:
+        """Read the content.
+
+        Raises
+        ------
+        IntegrityError
+            If it is another one by now.
+        """
+        return process.read_once(self.path, self.sha256)
 
 
 class Preparer(Protocol):
@@ -109,12 +136,12 @@ class Modality:
     complete: Callable[[Any, GraphInfo, Mapping[str, Any]], dict[str, Any]]
     check: Callable[[Any, GraphInfo], None]
     preprocess: Callable[[Any, Any, GraphInfo], None]
-    preparer: Callable[[Any, Mapping[str, Path]], Preparer]
+    preparer: Callable[[Any, Mapping[str, File]], Preparer]
     synthetic: Callable[[str], list[Any]] | None = None
     to_tensor: Callable[[Any, Any], npt.NDArray[Any]] | None = None
     faster: Callable[[Any], InputSpec | None] | None = None
     advice: tuple[str, ...] = ()
-    mask: Callable[[Sequence[Any], Any, Mapping[str, Path]], npt.NDArray[np.bool_]] | None = None
+    mask: Callable[[Sequence[Any], Any, Mapping[str, File]], npt.NDArray[np.bool_]] | None = None
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     numeric: bool = False
     needs: tuple[str, ...] = ()
@@ -127,7 +154,7 @@ class Plain:
     bulk: ClassVar = False
     by_length: ClassVar = False
 
-    def __init__(self, spec: Any, files: Mapping[str, Path] | None = None) -> None:
+    def __init__(self, spec: Any, files: Mapping[str, File] | None = None) -> None:
         self.spec = spec
 
     def batch_size(self, form: str) -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skltransfer._engine import catalog, golden, graph, hub, modalities, runtime
+from skltransfer._engine import catalog, golden, graph, hub, inspection, modalities, runtime
 from skltransfer._engine.quantization import _float16, _int8
 from skltransfer._engine.quantization._compare import compare, embed
 from skltransfer.cards import Card, ModelFile
@@ -148,7 +148,9 @@ def _candidates(card: Card, precision: str, samples: Sequence[Any], folder: Path
     """Convert, and write one candidate after the other to the same folder."""
     source = _source(card, precision)
     for model in CONVERTERS[precision](_load(card), lambda: _inputs(card, samples)):
-        yield _written(card, model, folder, source)
+        candidate = _written(card, model, folder, source)
+        inspection.trust(candidate)
+        yield candidate
 
 
 def _first_that_agrees(

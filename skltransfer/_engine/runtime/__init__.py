@@ -5,7 +5,7 @@ every open session.
 """
 
 from skltransfer._engine.runtime._bus import bus_speed
-from skltransfer._engine.runtime._cancel import Cancel, cancel_switch
+from skltransfer._engine.runtime._cancel import Cancel, cancel_switch, time_limit
 from skltransfer._engine.runtime._cudart import free_memory
 from skltransfer._engine.runtime._device import ALL, Device
 from skltransfer._engine.runtime._diagnosis import Finding, diagnose
@@ -38,6 +38,7 @@ __all__ = [
     "resolve",
     "rows_run",
     "session",
+    "time_limit",
     "why_not",
     "workers",
 ]

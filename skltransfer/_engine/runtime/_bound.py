@@ -44,7 +44,7 @@ Shape = tuple[tuple[int, ...], str]
 class _Slot:
     """Buffers for batches of one shape, bound to a session; used by one thread at a time.
 
-    `options` of the first run and of later runs, where given, replace the cancel switch: a replay cannot be cancelled.
+    `options` of the first run and of later runs, where given, replace the cancel switch: a replay cannot be canceled.
     """
 
     def __init__(

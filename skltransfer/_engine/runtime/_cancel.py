@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from skltransfer._engine.runtime._providers import import_onnxruntime
@@ -16,3 +19,16 @@ class Cancel(Protocol):
 def cancel_switch() -> Cancel:
     """Return a new switch for `Session.run`; setting its ``terminate`` ends the runs that hold it."""
     return import_onnxruntime().RunOptions()  # type: ignore[no-any-return]
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[Cancel]:
+    """Yield a switch that is set by itself after some seconds of wall time."""
+    cancel = cancel_switch()
+    timer = threading.Timer(seconds, setattr, (cancel, "terminate", True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield cancel
+    finally:
+        timer.cancel()

@@ -17,10 +17,11 @@ from skltransfer._engine import process
 from skltransfer._engine.runtime._device import Device
 from skltransfer._engine.runtime._session import Session
 
-#: Sessions kept open; the least recently used is dropped first.
-MAX_SESSIONS = 8
+#: Part of the memory this process may use that open sessions may take; beyond it the least recently used are dropped.
+#: A quarter leaves room for rows, samples and what is fitted on them.
+SHARE = 4
 
-_sessions: process.Table[tuple[str, str], Session] = process.Table(MAX_SESSIONS, survives_fork=False)
+_sessions: process.Table[tuple[str, str], Session] = process.Table(survives_fork=False)
 #: Held while a session is opened: threads that want the same wait, those that want another do not.
 _opening: process.Table[tuple[str, str], threading.Lock] = process.Table(survives_fork=False)
 
@@ -48,7 +49,17 @@ def session(key: str, device: Device, open_session: Callable[[], Session]) -> Se
         opened = open_session()
         _sessions.keep(name, opened)
         _opening.pop(name, None)
+        _drop_unused(process.memory_limit() // SHARE)
         return opened
+
+
+def _drop_unused(most: int) -> None:
+    """Drop sessions, the least recently used first, while all take more than so many bytes; the last one stays."""
+    with _sessions.lock:
+        total = sum(session.bytes for session in _sessions.values())
+        while total > most and len(_sessions) > 1:
+            _, dropped = _sessions.popitem(last=False)
+            total -= dropped.bytes
 
 
 def clear() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 from typing import Any
 
+import numpy as np
+
 from skltransfer._engine.cache import Cache
 from skltransfer._engine.plan import Plan
 from skltransfer._engine.stream._work import Item
@@ -79,10 +81,12 @@ class Ledger:
         placed = {index: known[item.key] for item in items if item.key in known for index in self.indices(item)}
         return [item for item in items if item.key not in known], placed
 
-    def keep(self, items: list[Item], rows: Iterable[Any]) -> dict[int, Any]:
-        """Put computed rows into the cache; return what is wanted of them, by index."""
+    def keep(self, items: list[Item], rows: Iterable[Any], *, finite: bool = True) -> dict[int, Any]:
+        """Put computed rows into the cache, finite ones only; return what is wanted of them, by index."""
         if self._cache is not None:
-            self._cache.put({item.key: row for item, row in zip(items, rows, strict=True)})
+            kept = {item.key: row for item, row in zip(items, rows, strict=True) if finite or np.isfinite(row).all()}
+            self._cache.put(kept)
+            self.release({item.key for item in items} - kept.keys())
             self._claimed.difference_update(item.key for item in items)
         if self._plan.view is not None:
             rows = map(self._plan.view.take, rows)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import cached_property
 from queue import SimpleQueue
 from types import TracebackType
@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Self
 
 from skltransfer._engine import runtime
 from skltransfer._engine.plan import Plan
+from skltransfer._engine.stream._pool import PATIENCE, Pool
 from skltransfer._engine.stream._work import Batch, Item, Work
 from skltransfer.errors import deferring, warn
 
@@ -77,8 +78,8 @@ class Line(ABC):
         return 2 * self.workers
 
     @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self.workers, thread_name_prefix="skltransfer")
+    def _pool(self) -> Pool:
+        return Pool(self.workers, "skltransfer")
 
     def __enter__(self) -> Self:
         return self
@@ -88,14 +89,15 @@ class Line(ABC):
     ) -> None:
         if kind is not None and "cancel" in self.work.__dict__:  # something has been run
             self.work.cancel.terminate = True
-        self.close()
+        interrupted = kind is not None and not issubclass(kind, Exception)
+        self.close(PATIENCE if interrupted else None)
 
-    def close(self) -> None:
-        """Wait for the threads; they are never left behind, for a daemon that runs at exit aborts the process."""
+    def close(self, seconds: float | None = None) -> None:
+        """Wait for the threads, at most so long; what has not begun is dropped."""
         if "_pool" in self.__dict__:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool.close(seconds)
 
-    def start(self, pool: ThreadPoolExecutor, work: Callable[[Any], Batch], on: Any) -> Future[Batch]:
+    def start(self, pool: Pool, work: Callable[[Any], Batch], on: Any) -> Future[Batch]:
         """Start work in a pool; its warnings are kept for `issue_warnings`."""
 
         def quietly() -> Batch:
@@ -155,17 +157,14 @@ class Pipelined(Line):
         return self._lanes + 1
 
     @cached_property
-    def _runners(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self._lanes, thread_name_prefix="skltransfer-runner")
+    def _runners(self) -> Pool:
+        return Pool(self._lanes, "skltransfer-runner")
 
-    def close(self) -> None:
+    def close(self, seconds: float | None = None) -> None:
         """Wait for workers and runners."""
-        started = "_runners" in self.__dict__
-        if started:
-            self._runners.shutdown(wait=False, cancel_futures=True)
-        super().close()
-        if started:
-            self._runners.shutdown(wait=True)
+        super().close(seconds)
+        if "_runners" in self.__dict__:
+            self._runners.close(seconds)
 
     def submit(self, items: list[Item]) -> Future[Batch]:
         """Start to prepare items in parts, and to run them when all parts are there."""
@@ -173,7 +172,7 @@ class Pipelined(Line):
         return self.start(self._runners, self._gather_and_run, parts)
 
     def _gather_and_run(self, parts: list[Future[Batch]]) -> Batch:
-        done = [part.result() for part in parts]
+        done = [part.result() for part in parts if not part.cancelled()]
         batch = Batch([i for part in done for i in part.items], [f for part in done for f in part.failed])
         device = self._free.get()
         try:

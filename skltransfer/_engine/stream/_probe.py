@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skltransfer._engine import runtime
+from skltransfer._engine import inspection, runtime
+from skltransfer._engine.inspection import PATIENCE
 from skltransfer._engine.plan import Plan
 from skltransfer.errors import DeviceError, ProbeError
 
@@ -41,11 +42,18 @@ def probe(
         If the rows have the wrong shape, are not finite, are all the same, or differ from run to run.
     """
     order = [2, 0, 1]
+    seconds = PATIENCE * inspection.trial_seconds()
     try:
-        rows, again, alone = session.run(samples), session.run(samples[order]), session.run(first)
+        with runtime.time_limit(seconds) as cancel:
+            rows, again, alone = (session.run(each, cancel) for each in (samples, samples[order], first))
     except DeviceError:
         raise
     except Exception as err:
+        if cancel.terminate:
+            raise ProbeError(
+                f"The graph was not through with three probe samples after {seconds:g} s. To allow more: "
+                f"{inspection.SECONDS_VARIABLE}={10 * inspection.trial_seconds():g}"
+            ) from err
         raise ProbeError(f"The graph fails on three probe samples of shape {samples.shape}: {err}") from err
     finally:
         session.rows_run = 0

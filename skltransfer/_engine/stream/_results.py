@@ -13,7 +13,7 @@ from skltransfer.errors import Failure, SampleError
 
 
 class Results:
-    """What is finished of one call.
+    """The finished rows of one call.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Results:
         """Add the rows of a batch that was run, and put them into the cache."""
         self.note_failures(batch)
         if batch.rows is not None:
-            self.place(self._ledger.keep(batch.items, batch.rows))
+            self.place(self._ledger.keep(batch.items, batch.rows, finite=batch.finite))
 
     def note_failures(self, batch: Batch) -> None:
         """Add the failures of a batch."""

@@ -35,6 +35,8 @@ class Batch(NamedTuple):
     items: list[Item]
     failed: list[tuple[Item, str]]
     rows: Any = None
+    #: Whether every number of the rows is finite, those included that only wider rows have.
+    finite: bool = True
 
 
 def each(work: Callable[[Item], None], items: list[Item]) -> Batch:
@@ -116,6 +118,18 @@ class Preparation:
         return Batch(items, []) if self.preparer.by_length else self.prepare(items)
 
 
+#: Why a sample failed whose row is none.
+NOT_FINITE = (
+    "its embedding holds NaN or infinity; the graph cannot compute with such a sample, perhaps for lack of bits: try "
+    "precision='fp32', or another layer"
+)
+
+
+def _isfinite(row: Any) -> bool:
+    """Return whether every number of a row is finite; a tensor of another library is asked by its own arithmetic."""
+    return bool(np.isfinite(row).all()) if isinstance(row, np.ndarray) else bool(((row - row) == 0).all())
+
+
 class Work(Preparation):
     """All steps of one call.
 
@@ -175,7 +189,24 @@ class Work(Preparation):
         counts = [len(item.pieces) for item in batch.items]
         for item in batch.items:
             item.pieces = []
-        return batch._replace(rows=rows if len(rows) == len(counts) else self._means(rows, counts))
+        rows = rows if len(rows) == len(counts) else self._means(rows, counts)
+        return self._checked(batch._replace(rows=rows))
+
+    def _checked(self, batch: Batch) -> Batch:
+        """Set items aside whose rows are not finite: NaN and infinity are no embeddings."""
+        if self.output is None and not self.plan.ragged:
+            if np.isfinite(batch.rows).all():
+                return batch
+            good = [bool(np.isfinite(self.plan.take(row)).all()) for row in batch.rows]
+        else:
+            good = [bool(_isfinite(row)) for row in batch.rows]
+        failed = [(item, NOT_FINITE) for item, fine in zip(batch.items, good, strict=True) if not fine]
+        items = [item for item, fine in zip(batch.items, good, strict=True) if fine]
+        rows = [row for row, fine in zip(batch.rows, good, strict=True) if fine]
+        if self.output is not None and len(items) == len(batch.items):
+            rows = batch.rows
+        finite = all(map(_isfinite, rows)) if failed or self.plan.view is not None else True
+        return Batch(items, [*batch.failed, *failed], rows or None, finite)
 
     def _rows(self, pieces: list[Piece], device: runtime.Device | None) -> Any:
         """Run pieces: at once, but for windows of a text that are more than a batch, and graphs that mix a batch."""

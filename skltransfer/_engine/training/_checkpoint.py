@@ -1,4 +1,4 @@
-"""What changes during training, and the file it is kept in.
+"""State of a training run, and the file it is kept in.
 
 The file is what ``torch.save`` writes of a dictionary: ``format``, ``model``, ``average``, ``optimizer``, ``progress``,
 ``step`` and ``samples``. To change the format, raise `FORMAT` and read the old number in `read_checkpoint` too.

@@ -53,7 +53,7 @@ class StepReport:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a run leaves.
+    """Result of a run.
 
     Attributes
     ----------

@@ -203,7 +203,7 @@ def truncation_allowed(monkeypatch):
 
 
 def test_truncated_images_allowed_by_the_user_are_noticed_once(truncation_allowed, recwarn):
-    with pytest.warns(InputWarning, match=r"LOAD_TRUNCATED_IMAGES is set: cut files are read as .* half grey"):
+    with pytest.warns(InputWarning, match=r"LOAD_TRUNCATED_IMAGES is set: cut files are read as .* half gray"):
         pixels(encoded(NOISE))
     recwarn.clear()
     pixels(encoded(NOISE))

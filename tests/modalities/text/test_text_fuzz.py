@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skltransfer import PretrainedEmbedder, load_card, testing
+from skltransfer._engine import hub
+from skltransfer._engine.modalities import File
 from skltransfer._engine.modalities import text as texts
 from skltransfer.cards import TextSpec
 from skltransfer.errors import BadSamplesWarning, SampleError
@@ -96,7 +98,8 @@ def test_row_in_a_batch_is_the_row_alone(folder, samples, choices):
 def tokenize(folder: str, text: str, **spec) -> tuple[list[np.ndarray], texts.Loss]:
     """Give the pieces of one text and what was cut off."""
     made = TextSpec(**spec)
-    tokenizer = texts.open_tokenizer(load_card(folder).folder / "tokenizer.json", made)
+    path = load_card(folder).folder / "tokenizer.json"
+    tokenizer = texts.open_tokenizer(File(path, hub.sha256(path)), made)
     [pieces], loss = texts.prepare([texts.read(text)], made, tokenizer)
     return pieces, loss
 

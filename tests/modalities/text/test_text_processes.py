@@ -10,6 +10,8 @@ import pytest
 from sklearn.base import clone
 
 from skltransfer import PretrainedEmbedder, load_card
+from skltransfer._engine import hub
+from skltransfer._engine.modalities import File
 from skltransfer._engine.modalities import text as texts
 from skltransfer._engine.modalities.text import _tokens
 from skltransfer.cards import TextSpec
@@ -28,8 +30,9 @@ def test_threads_share_one_tokenizer_and_agree(embedder):
 def test_tokenizer_is_opened_once_per_spec(folder, monkeypatch):
     spec = TextSpec(max_length=11)
     path = load_card(folder).folder / "tokenizer.json"
-    assert texts.open_tokenizer(path, spec) is texts.open_tokenizer(path, spec)
-    assert texts.open_tokenizer(path, spec) is not texts.open_tokenizer(path, TextSpec(max_length=12))
+    file = File(path, hub.sha256(path))
+    assert texts.open_tokenizer(file, spec) is texts.open_tokenizer(file, spec)
+    assert texts.open_tokenizer(file, spec) is not texts.open_tokenizer(file, TextSpec(max_length=12))
 
 
 FORK = """
@@ -58,13 +61,14 @@ def test_child_of_a_fork_embeds_without_a_warning(folder):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_fork_while_a_tokenizer_is_being_opened_leaves_no_lock_behind(folder):
     path = load_card(folder).folder / "tokenizer.json"
+    file = File(path, hub.sha256(path))
     with _tokens._opening:
         child = os.fork()
         if child == 0:
             free = _tokens._opening.acquire(timeout=0)
             os._exit(0 if free else 1)
     assert os.waitpid(child, 0)[1] == 0
-    assert texts.open_tokenizer(path, TextSpec()).get_vocab_size() == len(VOCABULARY)
+    assert texts.open_tokenizer(file, TextSpec()).get_vocab_size() == len(VOCABULARY)
 
 
 def test_details_say_how_much_was_padding(capsys):

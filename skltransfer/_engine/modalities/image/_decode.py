@@ -108,7 +108,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bit(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """Scale 16-bit grey to 8 bits; Pillow would clip it to white."""
+    """Scale 16-bit gray to 8 bits; Pillow would clip it to white."""
     return (np.asarray(image).astype(np.uint32) * 255 // 65535).astype(np.uint8)
 
 
@@ -116,7 +116,7 @@ def _to_8_bit(image: Image.Image) -> npt.NDArray[np.uint8]:
 def _warn_truncation_allowed() -> None:
     warn(
         InputWarning(
-            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set: cut files are read as pictures that are half grey, not as "
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set: cut files are read as pictures that are half gray, not as "
             "errors."
         )
     )

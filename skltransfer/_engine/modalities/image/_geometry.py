@@ -70,7 +70,7 @@ def _in_original(box: Box, scaled: tuple[int, int], original: tuple[int, int]) -
     """Return the part of the original that becomes a part of the scaled image.
 
     Scaling that part alone computes no pixel that is thrown away. It is not the default because Pillow keeps the box in
-    single precision: about one pixel in 400 comes out one grey level off, and embeddings follow by up to 2 %.
+    single precision: about one pixel in 400 comes out one gray level off, and embeddings follow by up to 2 %.
     """
     x, y = (length / size for length, size in zip(original, scaled, strict=True))
     left, top, right, bottom = box

@@ -82,7 +82,8 @@ def glance(sample: Any) -> bytes | None:
     if not isinstance(sample, (str, os.PathLike)):
         return None
     try:
-        return _digests.get(process.FileState.of(os.stat(sample)))
+        status = os.stat(sample)
+        return _digests.get(process.FileState(status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns))
     except (OSError, ValueError):
         return None
 

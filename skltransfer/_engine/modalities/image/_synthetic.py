@@ -1,4 +1,4 @@
-"""Images that are made up, the same on every machine: to calibrate, compare and measure with."""
+"""Synthetic images, the same on every machine: to calibrate, compare and measure with."""
 
 from __future__ import annotations
 

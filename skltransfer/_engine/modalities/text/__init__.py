@@ -4,12 +4,11 @@ The room starts no thread. Special tokens in a user's text are text. What is cut
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from skltransfer._engine.modalities._modality import Modality
+from skltransfer._engine.modalities._modality import File, Modality
 from skltransfer._engine.modalities.text._graph import complete, guess, preprocess, synthetic, texts
 from skltransfer._engine.modalities.text._prepare import TextPreparer
 from skltransfer._engine.modalities.text._tokens import (
@@ -39,7 +38,7 @@ __all__ = [
 ]
 
 
-def token_mask(samples: Sequence[str], spec: TextSpec, files: Mapping[str, Path]) -> npt.NDArray[np.bool_]:
+def token_mask(samples: Sequence[str], spec: TextSpec, files: Mapping[str, File]) -> npt.NDArray[np.bool_]:
     """Mark the tokens of texts that are no padding.
 
     Returns

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from skltransfer._engine.modalities._modality import Piece, Plain, Room
+from skltransfer._engine.modalities._modality import File, Piece, Plain, Room
 from skltransfer._engine.modalities.text._tokens import (
     PADDING,
     PROBES,
@@ -33,7 +32,7 @@ class TextPreparer(Plain):
     by_length: ClassVar = True
     read = staticmethod(read)
 
-    def __init__(self, spec: TextSpec, files: Mapping[str, Path]) -> None:
+    def __init__(self, spec: TextSpec, files: Mapping[str, File]) -> None:
         super().__init__(spec)
         self._tokenizer = open_tokenizer(files["tokenizer"], spec)
         self._loss, self._seen = Loss(), 0

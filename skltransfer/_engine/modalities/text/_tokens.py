@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from skltransfer._engine import process
-from skltransfer._engine.modalities._modality import is_missing
+from skltransfer._engine.modalities._modality import File, is_missing
 from skltransfer.cards import TextSpec
 from skltransfer.errors import CardError, Unreadable, need
 
@@ -150,8 +149,8 @@ def collate(pieces: Sequence[Ids], length: int = 1, room: Callable[..., Ids] = n
     return out
 
 
-def open_tokenizer(path: Path, spec: TextSpec) -> Tokenizer:
-    """Open a tokenizer.json; once per process, file state and spec.
+def open_tokenizer(file: File, spec: TextSpec) -> Tokenizer:
+    """Open a tokenizer.json; once per process, content and spec.
 
     Raises
     ------
@@ -159,10 +158,11 @@ def open_tokenizer(path: Path, spec: TextSpec) -> Tokenizer:
         If tokenizers is not installed.
     CardError
         If the file is no tokenizer, or `max_length` leaves no room for a token.
+    IntegrityError
+        If the file has been replaced since the plan was made.
     """
-    state = process.file_state(path)
     with _opening:
-        return _open(path, state, spec)
+        return _open(file, spec)
 
 
 #: Held while a tokenizer is opened: many threads of one call want the same.
@@ -170,14 +170,17 @@ _opening = process.lock()
 
 
 @process.memo(16, survives_fork=False)
-def _open(path: Path, state: process.FileState, spec: TextSpec) -> Tokenizer:
+def _open(file: File, spec: TextSpec) -> Tokenizer:
     # Our workers are the threads; the library's own would come on top, and it warns about them after a fork.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     library = need("tokenizers", extra="text")
+    content = file.read()
     try:
-        tokenizer = library.Tokenizer.from_file(str(path))
-    except Exception as err:
-        raise CardError(f"{path.name!r} is no tokenizer: {err}") from err
+        tokenizer = library.Tokenizer.from_str(content.decode())
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as err:  # a panic of Rust is no Exception
+        raise CardError(f"{file.path.name!r} is no tokenizer: {err}") from err
     special = tokenizer.num_special_tokens_to_add(False)
     if spec.max_length <= special:
         raise CardError(

@@ -1,0 +1,111 @@
+"""The child process that opens a model first: it reads, opens and runs a graph, within limits, and may die of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skltransfer._engine import graph, hub, process, runtime
+from skltransfer._engine.modalities import File, text
+from skltransfer.cards import GraphInfo, TextSpec
+from skltransfer.errors import ModelError
+
+#: Length of an axis that the graph leaves free.
+FREE = 8
+
+
+def try_model(
+    limit: int, seconds: float, path: str, manifest: Sequence[str], sha256: str | None, tokenizer: str | None
+) -> dict[str, Any]:
+    """Read, open and run a graph, and use its tokenizer; return what was read, or the error.
+
+    Parameters
+    ----------
+    limit : int
+        Bytes of memory.
+    seconds : float
+        Of CPU.
+    path, tokenizer : str
+        Files of the model.
+    manifest : sequence of str
+        Names of its external data.
+    sha256 : str or None
+        Of the graph.
+    """
+    _set_limits(limit, seconds)
+    name, file = Path(path).name, Path(path)
+
+    def read_bytes(one: Path) -> bytes:
+        return process.read_once(one, sha256 if one == file else None)
+
+    try:
+        model = graph.load(file, manifest, read_bytes)
+        info = graph.read(model)
+        lengths = [n or FREE for n in (info.shape[0] or 1, *info.shape[1:])]
+        with hub.scratch(graph.pieces(graph.filled(model, info, lengths))) as scratch:
+            session = runtime.Session(scratch, runtime.Device())
+        for samples in _samples(info, lengths):
+            _run_once(session, samples)
+        if tokenizer is not None:
+            _use_tokenizer(Path(tokenizer))
+    except MemoryError:
+        return {
+            "error": "UnsafeModelError",
+            "message": f"{name!r} takes more memory than the {limit:,} bytes a graph may when it is first opened.",
+        }
+    except Exception as err:  # noqa: BLE001 - it is passed on to the parent
+        kind = type(err).__name__ if isinstance(err, ModelError) else "ModelError"
+        return {"error": kind, "message": str(err) if name in str(err) else f"{name!r}: {err}"}
+    return dataclasses.asdict(info)
+
+
+def _samples(info: GraphInfo, lengths: Sequence[int]) -> Iterator[np.ndarray]:
+    """Yield inputs of different kinds: a loop whose length depends on the data ends at once on zeros."""
+    random = np.random.default_rng(0)
+    whole = np.dtype(info.dtype).kind in "iu"
+    for values in (
+        np.zeros(lengths),
+        np.ones(lengths),
+        random.integers(0, 256, lengths),
+        random.normal(size=lengths) if not whole else random.integers(0, 1000, lengths),
+    ):
+        yield values.astype(info.dtype)
+
+
+def _run_once(session: runtime.Session, samples: np.ndarray) -> None:
+    """Run a graph: it must neither die nor fill the memory; free axes may need other lengths than these."""
+    try:
+        session.run(samples)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - whatever it is, the child has survived it
+        return
+
+
+def _use_tokenizer(path: Path) -> None:
+    """Open a tokenizer and encode with it: it must not panic, nor grow without end. That it is none is said later."""
+    opened = text.open_tokenizer(File(path, hub.sha256(path)), TextSpec())
+    opened.encode_batch([*text.PROBES, "", "a" * 10_000, "\u2028\U0001f600 " * 1000])
+
+
+def _set_limits(memory: int, seconds: float) -> None:
+    """Limit this process, as far as the system lets it be limited."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limits; the parent ends the child at the deadline
+        return
+    for name, wanted in (("RLIMIT_AS", memory), ("RLIMIT_CPU", int(np.ceil(seconds))), ("RLIMIT_CORE", 0)):
+        _, hard = resource.getrlimit(getattr(resource, name))
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        try:
+            resource.setrlimit(getattr(resource, name), (most, hard))
+        except (ValueError, OSError):  # macOS refuses RLIMIT_AS; what is not limited is still ended at the deadline
+            continue
+
+
+if __name__ == "__main__":
+    process.answer(try_model)
