@@ -86,7 +86,7 @@ def test_cache_of_the_hub_s_own_client_is_followed(folder, tmp_path, sub):
     snapshot.mkdir(parents=True)
     for name in ("card.json", "model.onnx"):
         (snapshot / name).symlink_to(blobs / name)
-    assert load_card(str(snapshot)).layer == "embedding"
+    assert find(str(snapshot)).layer == "embedding"
     link(blobs, "model.onnx", "../../secret")
     with pytest.raises(CardError, match="outside"):
         find(str(snapshot))

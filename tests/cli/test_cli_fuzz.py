@@ -166,7 +166,7 @@ ENVIRONMENTS = [
 ]
 
 
-@pytest.mark.parametrize("calls", [CALLS[::3], pytest.param(CALLS, marks=pytest.mark.slow)], ids=["some", "all"])
+@pytest.mark.parametrize("calls", [CALLS[::5], pytest.param(CALLS, marks=pytest.mark.slow)], ids=["some", "all"])
 def test_calls_of_a_shell(place, calls):
     def call(number: int) -> tuple[int, str, str]:
         environment = {**os.environ, **ENVIRONMENTS[number % 3], "PYTHONPATH": str(paths.PACKAGE.parent)}
