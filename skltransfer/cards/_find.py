@@ -143,7 +143,7 @@ def check_link(path: Path, folder: Path | None = None) -> None:
     snapshots = [parent.parent for parent in folder.parents if parent.name == "snapshots"]
     try:
         target = path.resolve()
-    except (OSError, RuntimeError):  # links that lead to each other
+    except (OSError, RuntimeError, ValueError):  # links that lead to each other, names no file can have
         target = Path(os.sep)
     if not any(target.is_relative_to(home) for home in (folder, *(cache / "blobs" for cache in snapshots[:1]))):
         raise CardError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,10 +25,18 @@ def device(text: str) -> str:
     return text
 
 
+def _can_be_a_path(text: str) -> bool:
+    """Return whether the system could have a file of that name."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
 def output_file(text: str) -> Path:
     """Check that a file could be written at a path."""
     path = Path(text)
-    if not path.parent.is_dir() or "\0" in text or (path.exists() and not path.is_file()):
+    if not _can_be_a_path(text) or not path.parent.is_dir() or (path.exists() and not path.is_file()):
         raise argparse.ArgumentTypeError(f"{text!r} is not a file in an existing folder; create the folder with mkdir")
     return path
 
@@ -55,7 +64,7 @@ def name(text: str) -> str:
 def file_name(text: str) -> str:
     """Check that a path leads to a file beside the graph, or below."""
     path = Path(text)
-    if not path.name or path.is_absolute() or ".." in path.parts or "\0" in text:
+    if not path.name or path.is_absolute() or ".." in path.parts or not _can_be_a_path(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not the name of a file beside the graph")
     return text
 

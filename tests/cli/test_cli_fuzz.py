@@ -52,7 +52,8 @@ def words(place) -> dict[str, list[list[str]]]:
     samples = [value for value in paths if value not in (".", "..")]  # those hold thousands of files
     return {
         "command": [[value] for value in values] + [["models", value] for value in values],
-        "model": [["models", command, value] for command in ("show", "layers", "verify") for value in paths],
+        "model": [["models", "show", value] for value in paths]
+        + [["models", command, value] for command in ("layers", "verify") for value in values],
         "pull": [["models", "pull", value] for value in values],
         "cards": [["models", command, card] for command in ("show", "layers", "verify") for card in cards],
         "cache": [["cache", command, value] for command in ("info", "verify", "clear") for value in [*paths, *caches]],
@@ -165,7 +166,7 @@ ENVIRONMENTS = [
 ]
 
 
-@pytest.mark.parametrize("calls", [CALLS[::3], pytest.param(CALLS, marks=pytest.mark.slow)], ids=["some", "all"])
+@pytest.mark.parametrize("calls", [CALLS[::5], pytest.param(CALLS, marks=pytest.mark.slow)], ids=["some", "all"])
 def test_calls_of_a_shell(place, calls):
     def call(number: int) -> tuple[int, str, str]:
         environment = {**os.environ, **ENVIRONMENTS[number % 3], "PYTHONPATH": str(paths.PACKAGE.parent)}
