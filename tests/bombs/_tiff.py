@@ -149,7 +149,7 @@ def directories(size: int) -> bytes:
 def big(size: int) -> bytes:
     """Say in a BigTIFF that a tag holds an exabyte."""
     tags = [(WIDTH, 4, 1, 8), (HEIGHT, 4, 1, 8), (BITS, 3, 1, 8), (COMPRESSION, 3, 1, 1), (KIND, 3, 1, 1)]
-    tags += [(OFFSETS, 4, 1, 16), (COUNTS, 4, 1, 64)] + [(700 + i, 7, 2**60, 16) for i in range(size // 20)]
+    tags += [(OFFSETS, 4, 1, 16), (COUNTS, 4, 1, 64)] + [(700 + i % 60_000, 7, 2**60, 16) for i in range(size // 20)]
     directory = struct.pack("<Q", len(tags)) + b"".join(struct.pack("<HHQQ", *tag) for tag in tags)
     return b"II+\0" + struct.pack("<HHQ", 8, 0, 80) + bytes(64) + directory + bytes(8)
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 import struct
+import sys
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -43,7 +45,22 @@ class Format(NamedTuple):
     copies: int = 2
 
 
-def check(data: bytes, max_pixels: int) -> None:
+class Care(NamedTuple):
+    """What a file needs that is not refused.
+
+    Attributes
+    ----------
+    apart : bool
+        Nothing can stop its decoder: it runs in a process that can be ended.
+    hurried : bool
+        Its compressed pixels repeat themselves: it gets no time for its size.
+    """
+
+    apart: bool = False
+    hurried: bool = False
+
+
+def check(data: bytes, max_pixels: int) -> Care:
     """Refuse a file whose parts are too many.
 
     Parameters
@@ -53,6 +70,11 @@ def check(data: bytes, max_pixels: int) -> None:
     max_pixels : int
         Of the card.
 
+    Returns
+    -------
+    Care
+        How to decode it.
+
     Raises
     ------
     Unreadable
@@ -60,16 +82,24 @@ def check(data: bytes, max_pixels: int) -> None:
     """
     row = TABLE.get(begins_like(data) or "")
     if row is None:
-        return
-    counts = dict.fromkeys(row.most, 0) | {"pixels": 0}
-    most = {**row.most, "pixels": max_pixels * 2 // row.copies}
+        return Care()
+    most = {**row.most, "pixels": max_pixels * 2 // row.copies, AT_ONCE: sys.maxsize, DEFLATED: sys.maxsize}
+    counts = dict.fromkeys(most, 0)
     try:
         for what, count in row.walk(data):
             counts[what] += count
             if counts[what] > most[what]:
                 raise Unreadable(_refusal(what, counts[what], most[what], max_pixels))
     except (struct.error, IndexError):  # the file ends in the middle of a part
-        return
+        pass
+    return Care(counts[AT_ONCE] > STOPPABLE, counts[DEFLATED] > SAMPLED and _repeats(data))
+
+
+def _repeats(data: bytes) -> bool:
+    """Return whether samples of a file can be compressed, which pixels that are compressed cannot."""
+    places = range(0, len(data) - SAMPLE, (len(data) - SAMPLE) // 16)
+    sample = b"".join(data[place : place + SAMPLE] for place in places)
+    return len(zlib.compress(sample, 1)) < len(sample) // 2
 
 
 def _refusal(what: str, count: int, most: int, max_pixels: int) -> str:
@@ -96,6 +126,7 @@ _BARE = {0x01, *range(0xD0, 0xD9)}
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 _SCAN = b"\xff\xda"
+_FILLING = b"\xff" * (SLACK + 1)
 
 
 def _jpeg(data: bytes) -> Counted:
@@ -116,6 +147,8 @@ def _jpeg(data: bytes) -> Counted:
             if in_parts or data[at + 2] < components:
                 yield "bytes of coefficients", coefficients
                 yield "scans", 1 + data.count(_SCAN, at)
+            if len(data) - at > 2**20 and data.find(_FILLING, at) >= 0:  # Pillow copies it again and again
+                yield "bytes between segments", len(_FILLING)
             return
         elif code == 0xD9:
             return
@@ -140,6 +173,7 @@ def _png(data: bytes) -> Counted:
         length, kind = struct.unpack_from(">I4s", data, at)
         yield "chunks", 1
         if kind == b"IDAT":
+            yield DEFLATED, length
             room -= length
             if room < 0:
                 yield SURPLUS, -room
@@ -180,6 +214,7 @@ def _webp(data: bytes) -> Counted:
     while at + 8 <= len(data):
         kind, length = struct.unpack_from("<4sI", data, at)
         yield "chunks", 1
+        yield AT_ONCE, length
         if at == 12 and (size := _webp_size(kind, data)):
             yield "pixels", size[0] * size[1]
         at += 8 + length + length % 2
@@ -218,6 +253,9 @@ def _bmp(data: bytes) -> Counted:
 # TIFF
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _SAMPLES = 256, 257, 258, 259, 277
+#: Compressions whose decoders take a tenth of a second for a megabyte at worst: CCITT, LZW, JPEG, deflate, PackBits.
+#: The others (LZMA, WEBP, Zstandard, LERC) are rare and not known as well.
+_FAST = {2, 3, 4, 5, 6, 7, 8, 32773, 32946}
 _OFFSETS, _COUNTS = (273, 324), (279, 325)
 #: Bytes of a value by its type, and the letter that `struct` has for whole numbers.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
@@ -266,6 +304,8 @@ def _strips(directory: Directory) -> Counted:
     total = sum(min(count, len(directory.data)) for count in counts)
     yield "bytes of strips that lie on each other", max(0, total - len(directory.data))
     yield SURPLUS, max(0, total - room)
+    yield DEFLATED, total if directory.value(_COMPRESSION) in (8, 32946) else 0
+    yield AT_ONCE, total * (1 if directory.value(_COMPRESSION) in _FAST else STOPPABLE // 2**20)
     if directory.value(_COMPRESSION) in (6, 7):
         yield "scans", max(0, directory.data.count(_SCAN) - len(counts))
 
@@ -285,6 +325,11 @@ def _entries(data: bytes, order: str) -> Iterator[tuple[int, int, int, int]]:
 
 # ---------------------------------------------------------------------------------------------------------------------
 
+AT_ONCE, DEFLATED = "bytes decoded at once", "bytes of deflated pixels"
+#: Bytes of deflated pixels, fewer of which are quick whatever they hold, and of each sample of them.
+SAMPLED, SAMPLE = 4 * 2**20, 4096
+#: What a decoder that cannot be stopped is given in this process: 16 MB of deflate blocks without content take 2 s.
+STOPPABLE = 16 * 2**20
 SURPLUS = "bytes of compressed pixels beyond what the pixels can need"
 #: Counts that end at their limit, before all is counted.
 GROWING = {"segments", "chunks", "blocks", "tags", "bytes of metadata"}
@@ -331,8 +376,8 @@ TABLE: dict[str, Format] = {
         {
             # Baseline and extensions know 90, cameras and GeoTIFF write dozens of their own.
             "tags": 1_000,
-            # 49 million pixels in tiles of 16 x 16, the smallest allowed, are 191,000; Pillow takes 5 us for each.
-            "strips or tiles": 200_000,
+            # 49 million pixels in tiles of 32 x 32 are 48,000, and rows a strip each fewer; Pillow takes 8 us for each.
+            "strips or tiles": 100_000,
             "bytes of tags that lie on each other": SLACK,
             "bytes of strips that lie on each other": SLACK,
             SURPLUS: SLACK,
