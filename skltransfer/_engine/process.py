@@ -249,7 +249,7 @@ def pipe_child(module: str, request: str, data: bytes, *, seconds: float) -> tup
             input=data,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(_import_path()), "OPENBLAS_NUM_THREADS": "1"},
             capture_output=True,
-            timeout=seconds,
+            timeout=max(seconds, 0),
         )
     except subprocess.TimeoutExpired:
         raise ChildFailure(None, "") from None

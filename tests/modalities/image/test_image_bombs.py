@@ -1,5 +1,6 @@
-"""Files that are built to cost time or memory are named, or embedded, at little cost; those beside them are not harmed."""
+"""Files that are built to cost time or memory are named, or embedded, at little cost."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -53,10 +54,8 @@ def test_file_of_too_many_parts_is_refused_with_count_and_limit(kind):
 @pytest.mark.parametrize("kind", BOMBS)
 def test_built_file_is_named_or_embedded_quickly(kind):
     data, start = BOMBS[kind].build(BOMBS[kind].sizes[0]), time.process_time()
-    try:
+    with contextlib.suppress(Unreadable):
         assert pixels(data, ImageSpec((32, 32), "shorter", 36)).shape == (32, 32, 3)
-    except Unreadable as err:
-        assert str(err)
     assert time.process_time() - start < 2
 
 
@@ -100,10 +99,8 @@ def test_built_files_take_little_memory(tmp_path, large):
 @pytest.mark.parametrize("kind", BOMBS)
 def test_largest_file_is_named_or_embedded_quickly(kind):
     data, start = BOMBS[kind].build(BOMBS[kind].sizes[-1]), time.process_time()
-    try:
-        pixels(data)
-    except Unreadable as err:
-        assert str(err)
+    with contextlib.suppress(Unreadable):
+        assert pixels(data, ImageSpec((32, 32), "shorter", 36)).shape == (32, 32, 3)
     assert time.process_time() - start < 2.5
 
 
@@ -115,7 +112,7 @@ def test_pictures_beside_built_files_keep_their_rows(tmp_path):
     with pytest.raises(SampleError, match=r"^sample 1: holds 24,101 scans, more than the 64"):
         embedder.transform(mixed)
     embedder.set_params(on_error="nan", cache=None)
-    with pytest.warns(BadSamplesWarning, match="3 of 7"):
+    with pytest.warns(BadSamplesWarning, match="^3 rows are NaN: sample 1: holds"):
         rows = embedder.transform(mixed)
     assert np.isnan(rows[1::2]).all()
     np.testing.assert_array_equal(rows[::2], embedder.transform(good))
@@ -161,8 +158,8 @@ def test_reason_of_a_file_that_is_decoded_apart_comes_back():
 
 
 def test_file_that_takes_too_long_apart_is_named(monkeypatch):
-    monkeypatch.setattr(_apart, "START", -10.0)
-    with pytest.raises(Unreadable, match=r"takes longer to decode than .* status None"):
+    monkeypatch.setattr(_apart, "START", -100.0)
+    with pytest.raises(Unreadable, match=r"takes longer to decode than .*status None"):
         _apart.prepare(encoded(PHOTO, "TIFF"), SPEC)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +43,8 @@ class Bands:
     def resize(self, size: tuple[int, int], filter_: Image.Resampling, box: Box | None = None) -> Image.Image:
         """Scale the picture, or a box of it, as Pillow does; a pixel in some hundreds differs by one grey level.
 
+        ``nearest`` may take the neighbor of a pixel that lies just between two.
+
         The axis that shrinks most goes first, and output by output: a picture 1 x 49,000,000 scaled to a width of 224
         before its height would take 44 GB.
 
@@ -60,14 +62,14 @@ class Bands:
         PIL.Image.Image
             RGB.
         """
-        left, top, right, bottom = self._stored(box or (0, 0, *self.size))
-        width, height = size[::-1] if self._exchanged else size
-        if (right - left) / width >= (bottom - top) / height:
-            part = self._shrink(0, width, (left, right), filter_)
-            scaled = part.resize((width, height), filter_, box=(0, top, width, bottom))
-        else:
-            part = self._shrink(1, height, (top, bottom), filter_)
-            scaled = part.resize((width, height), filter_, box=(left, 0, right, height))
+        corners = self._stored(box or (0, 0, *self.size))
+        spans, lengths = (corners[::2], corners[1::2]), size[::-1] if self._exchanged else size
+        scales = [(high - low) / length for (low, high), length in zip(spans, lengths, strict=True)]
+        axis = 0 if scales[0] >= scales[1] else 1
+        other = _used(spans[1 - axis], scales[1 - axis], self._image.size[1 - axis], SUPPORT[filter_.name])
+        part = self._shrink(axis, lengths[axis], spans[axis], other, filter_)
+        low, high = (place - other[0] for place in spans[1 - axis])
+        scaled = part.resize(lengths, filter_, box=_box(1 - axis, (low, high), (0, lengths[axis])))
         method = _methods()[self._orientation]
         return scaled if method is None else scaled.transpose(method)
 
@@ -98,7 +100,14 @@ class Bands:
             top, bottom = self.size[1] - bottom, self.size[1] - top
         return (top, left, bottom, right) if self._exchanged else (left, top, right, bottom)
 
-    def _shrink(self, axis: int, length: int, span: tuple[float, float], filter_: Image.Resampling) -> Image.Image:
+    def _shrink(
+        self,
+        axis: int,
+        length: int,
+        span: tuple[float, float],
+        other: tuple[int, int],
+        filter_: Image.Resampling,
+    ) -> Image.Image:
         """Scale one axis (0: x) of the stored picture, a few outputs at a time.
 
         Parameters
@@ -109,34 +118,29 @@ class Bands:
             Pixels of the result along it.
         span : (float, float)
             Part of the axis that is scaled.
+        other : (int, int)
+            Part of the other axis that is kept.
         filter_ : PIL.Image.Resampling
             How it is scaled.
         """
         from PIL import Image
 
-        other = self._image.size[1 - axis]
-        out = Image.new("RGB", _along(axis, length, other))
-        for start, stop, low, high, inside in _pieces(self._image.size, axis, length, span, SUPPORT[filter_.name]):
-            piece = self._convert(self._image.crop(_box(axis, low, high, other)))
-            out.paste(
-                piece.resize(_along(axis, stop - start, other), filter_, box=_box(axis, *inside, other)),
-                _along(axis, start, 0),
-            )
+        size, scale, across = self._image.size[axis], (span[1] - span[0]) / length, other[1] - other[0]
+        out, step = Image.new("RGB", _along(axis, length, across)), max(1, int(BAND / (scale * across)))
+        for start in range(0, length, step):
+            count = min(step, length - start)
+            first, last = span[0] + start * scale, min(span[0] + (start + count) * scale, size)
+            used = _used((first, last), scale, size, SUPPORT[filter_.name])
+            piece = self._convert(self._image.crop(_box(axis, used, other)))
+            inside = _box(axis, (first - used[0], last - used[0]), (0, across))
+            out.paste(piece.resize(_along(axis, count, across), filter_, box=inside), _along(axis, start, 0))
         return out
 
 
-def _pieces(
-    size: tuple[int, int], axis: int, length: int, span: tuple[float, float], support: float
-) -> Iterator[tuple[int, int, int, int, tuple[float, float]]]:
-    """Yield outputs from and to, the pixels along the axis they are made of, and their span within those."""
-    scale = (span[1] - span[0]) / length
+def _used(span: tuple[float, float], scale: float, size: int, support: float) -> tuple[int, int]:
+    """Return the pixels that a span is made of when it is scaled: the filter looks beyond its ends."""
     margin = math.ceil(support * max(scale, 1)) + 1
-    step = max(1, int(BAND / (scale * size[1 - axis])))
-    for start in range(0, length, step):
-        stop = min(start + step, length)
-        first, last = span[0] + start * scale, min(span[0] + stop * scale, size[axis])
-        low, high = max(0, int(first) - margin), min(size[axis], math.ceil(last) + margin)
-        yield start, stop, low, high, (first - low, last - low)
+    return max(0, int(span[0]) - margin), min(size, math.ceil(span[1]) + margin)
 
 
 def _along(axis: int, length: int, other: int) -> tuple[int, int]:
@@ -144,9 +148,9 @@ def _along(axis: int, length: int, other: int) -> tuple[int, int]:
     return (length, other) if axis == 0 else (other, length)
 
 
-def _box(axis: int, low: float, high: float, other: int) -> Any:
-    """Return the box from low to high along an axis, and all of the other."""
-    return (low, 0, high, other) if axis == 0 else (0, low, other, high)
+def _box(axis: int, span: tuple[float, float], other: tuple[float, float]) -> Any:
+    """Return the box of a span along an axis and one along the other."""
+    return (span[0], other[0], span[1], other[1]) if axis == 0 else (other[0], span[0], other[1], span[1])
 
 
 def _methods() -> dict[int, Any]:

@@ -147,7 +147,7 @@ def _jpeg(data: bytes) -> Counted:
             if in_parts or data[at + 2] < components:
                 yield "bytes of coefficients", coefficients
                 yield "scans", 1 + data.count(_SCAN, at)
-            if len(data) - at > 2**20 and data.find(_FILLING, at) >= 0:  # Pillow copies it again and again
+            if len(data) - at > 2**19 and data.find(_FILLING, at) >= 0:  # Pillow copies it again and again
                 yield "bytes between segments", len(_FILLING)
             return
         elif code == 0xD9:
