@@ -37,6 +37,7 @@ REFUSED = {
     "tiff strips": "125,000 strips or tiles, more than the 100,000",
     "tiff shared strips": "bytes of strips that lie on each other",
     "tiff JPEG scans": "24,100 scans, more than the 64",
+    "tiff thin": "has 49,000,000 rows, more than the 8,200,000 that are decoded",
     "tiff exabytes": "at least 1,001 tags, more than the 1,000",
 }
 

@@ -27,6 +27,8 @@ LARGE = 8_000_000
 #: of noise: PNG takes 0.011 s a million, JPEG 0.019, progressive 0.052.
 SECONDS = 1.5
 SECONDS_A_MEGAPIXEL = 0.08
+#: Pillow keeps a pointer to each row: 49 million rows of one pixel take 390 MB for them, beside 49 MB of pixels.
+MOST_ROWS = 8_200_000
 #: Looks at the clock: every so many reads, and before one of more bytes.
 LOOKS = 256
 _one_large_at_a_time = process.lock()
@@ -92,6 +94,10 @@ def _decode(
         if pixels > max_pixels:
             raise Unreadable(
                 f"has {image.width} x {image.height} pixels, more than the card's max_pixels={max_pixels:,}"
+            )
+        if image.height > MOST_ROWS:
+            raise Unreadable(
+                f"has {image.height:,} rows, more than the {MOST_ROWS:,} that are decoded; cut it, or store it turned"
             )
         file.seconds += 0 if hurried else SECONDS_A_MEGAPIXEL * pixels / 1e6
         if draft is not None:

@@ -33,6 +33,9 @@ PROBES = ("A good day.", "The quick brown fox jumps over the lazy dog, and then 
 CHARS_A_TOKEN = 16
 #: Characters that are looked at however few tokens are kept, so that texts of ordinary length are counted in full.
 LEAST_CHARS = 4_096
+#: Tokens that must be lost of the characters looked at: the word that is cut in two is none of those that are kept. A
+#: WordPiece has 100 characters of a word at most.
+SURE = 128
 #: Characters of a part of a long text that is taken in windows.
 PART_CHARS = 65_536
 #: Characters encoded at a time: 50 MB of encodings.
@@ -142,7 +145,7 @@ def prepare(sources: Sequence[Source], spec: TextSpec, tokenizer: Tokenizer) -> 
         return _windows(texts, spec, tokenizer), Loss(capped=capped)
     encodings, cut = _truncated(texts, spec, tokenizer)
     special = tokenizer.num_special_tokens_to_add(False)
-    lost = [sum(len(part) - special for part in e.overflowing) for e in encodings]
+    lost = [_lost(e, special) for e in encodings]
     of = sum(lost) + sum(len(e) - special for e in encodings)
     return [[_ids(e, spec)] for e in encodings], Loss(sum(map(bool, lost)), sum(lost), of, capped, cut)
 
@@ -160,14 +163,20 @@ def _truncated(texts: Sequence[str], spec: TextSpec, tokenizer: Tokenizer) -> tu
         Texts whose other characters were not looked at.
     """
     encodings: dict[int, Encoding] = {}
+    special = tokenizer.num_special_tokens_to_add(False)
     left, most, cut = list(range(len(texts))), max(LEAST_CHARS, CHARS_A_TOKEN * spec.max_length), 0
     while left:
         parts = [texts[i][:most] if spec.truncation == "right" else texts[i][-most:] for i in left]
         encodings |= dict(zip(left, _encode(parts, tokenizer), strict=True))
         longer = [i for i in left if len(texts[i]) > most]
-        left = [i for i in longer if not encodings[i].overflowing]
+        left = [i for i in longer if _lost(encodings[i], special) < SURE]
         cut, most = cut + len(longer) - len(left), 8 * most
     return [encodings[i] for i in range(len(texts))], cut
+
+
+def _lost(encoding: Encoding, special: int) -> int:
+    """Return the number of tokens that truncation cut off."""
+    return sum(len(part) - special for part in encoding.overflowing)
 
 
 def _windows(texts: Sequence[str], spec: TextSpec, tokenizer: Tokenizer) -> list[list[Ids]]:
