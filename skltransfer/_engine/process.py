@@ -222,6 +222,52 @@ def run_child(
         raise ChildFailure(child.returncode, child.stderr[-2000:]) from None
 
 
+def pipe_child(module: str, request: str, data: bytes, *, seconds: float) -> tuple[str, bytes]:
+    """Run a module of ours in a process of its own on bytes, which go through its stdin; see `run_child`.
+
+    Parameters
+    ----------
+    module : str
+        Dotted name; calls `answer_pipe`.
+    request : str
+        A few words, given as its argument.
+    data : bytes
+        What it works on.
+    seconds : float
+        Until it is ended.
+
+    Returns
+    -------
+    str, bytes
+        What the child's function returned.
+
+    Raises
+    ------
+    ChildFailure
+        If there is no answer.
+    """
+    try:
+        child = subprocess.run(
+            [sys.executable, "-P", "-W", "ignore", "-m", module, request],
+            input=data,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(_import_path()), "OPENBLAS_NUM_THREADS": "1"},
+            capture_output=True,
+            timeout=max(seconds, 0),
+        )
+    except subprocess.TimeoutExpired:
+        raise ChildFailure(None, "") from None
+    words, found, rest = child.stdout.partition(b"\n")
+    if child.returncode or not found:
+        raise ChildFailure(child.returncode, child.stderr[-2000:].decode("utf8", "replace"))
+    return str(json.loads(words)), rest
+
+
+def answer_pipe(handle: Callable[[str, bytes], tuple[str, bytes]]) -> None:
+    """Answer one request of `pipe_child`, in the child."""
+    words, rest = handle(sys.argv[1], sys.stdin.buffer.read())
+    sys.stdout.buffer.write(json.dumps(words).encode() + b"\n" + rest)
+
+
 def _import_path() -> list[str]:
     """Return the absolute entries of ``sys.path``; the current folder only if this package lies in it."""
     here, home = os.path.realpath(os.curdir), os.path.realpath(Path(__file__).parents[2])

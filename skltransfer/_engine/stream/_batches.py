@@ -118,6 +118,7 @@ class _Coordinator:
         try:
             for items in self.intake.items(samples):
                 self._line_up(items)
+                self._make_room()
                 self._wait_for_others(MOST_DEFERRED)
                 yield from self.results.ready()
             self._line_up([], last=True)
@@ -134,7 +135,7 @@ class _Coordinator:
         self.waiting += items
         while self.waiting:
             size = self.line.window  # a runner may set another meanwhile
-            if len(self.waiting) < size and not last:
+            if len(self.waiting) < size and not last and not self.line.work.budget.full:
                 return
             window, self.waiting = self.waiting[:size], self.waiting[size:]
             for batch in cut(window, self.line, self.results.note_failures):
@@ -144,6 +145,11 @@ class _Coordinator:
                 self.deferred += others
                 if fresh := self._settled(mine):
                     self.running.add(self.line.submit(fresh))
+
+    def _make_room(self) -> None:
+        """Wait while what was read and not prepared fills the memory it may."""
+        while self.line.work.budget.full and self.running:
+            self._collect()
 
     def _settled(self, items: list[Item]) -> list[Item]:
         """Place rows that have come to be known; return the items that have none."""

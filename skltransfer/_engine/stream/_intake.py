@@ -49,7 +49,7 @@ class Intake:
                 yield self._entered(self._line.work.fingerprint(chunk))
             else:
                 reading.append(self._line.read(chunk))
-                if len(reading) > self._line.workers:
+                if len(reading) > self._line.workers or self._line.work.budget.full:
                     yield self._entered(reading.popleft().result())
             if self._results.failed:
                 break
@@ -60,11 +60,20 @@ class Intake:
         source = iter(samples)
         while True:
             size = max(CHUNK, self._line.window) if self._ledger.cached else self._line.window
-            chunk = [Item(self.seen + i, sample) for i, sample in enumerate(islice(source, size))]
+            chunk = self._drawn(source, size)
             if not chunk:
                 return
             self.seen += len(chunk)
             yield chunk
+
+    def _drawn(self, source: Iterator[Any], size: int) -> list[Item]:
+        """Draw samples: one at least, fewer than asked for where those held fill the memory they may."""
+        budget, chunk = self._line.work.budget, list[Item]()
+        for sample in islice(source, size):
+            chunk.append(Item(self.seen + len(chunk), sample, lease=budget.lease(sample)))
+            if budget.full:
+                break
+        return chunk
 
     def _entered(self, read: Batch) -> list[Item]:
         """Place the rows that are known; return the items that have none."""

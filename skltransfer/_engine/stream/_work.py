@@ -13,6 +13,7 @@ import numpy.typing as npt
 from skltransfer._engine import runtime
 from skltransfer._engine.modalities import Piece
 from skltransfer._engine.plan import Plan, scaled
+from skltransfer._engine.stream._budget import Budget, Lease
 from skltransfer._engine.stream._open import open_backbone
 from skltransfer.errors import ModelError, SklTransferError, Unreadable
 
@@ -27,6 +28,8 @@ class Item:
     #: Digest of the content and key of the recipe; empty where nothing is cached.
     key: bytes = b""
     pieces: list[Piece] = field(default_factory=list)
+    #: Counts the bytes of sample or source.
+    lease: Lease | None = None
 
 
 class Batch(NamedTuple):
@@ -71,6 +74,8 @@ class Preparation:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.preparer = plan.preparer()
+        #: Bytes read ahead.
+        self.budget = Budget()
         self._suffix = plan.recipe.key.encode()
 
     def fingerprint(self, items: list[Item]) -> Batch:
@@ -80,10 +85,18 @@ class Preparation:
     def _fingerprint(self, item: Item) -> None:
         digest = self.preparer.glance(item.sample)
         if digest is None:
-            item.source = self.preparer.read(item.sample)
-            digest = item.source.digest()
-            item.sample = item.source.path
+            source = self._open(item)
+            digest, item.sample = source.digest(), source.path
+            if item.sample is not None and self.budget.full:  # a file, which is read again when its turn comes
+                item.source = item.lease = None
         item.key = digest + self._suffix
+
+    def _open(self, item: Item) -> Any:
+        """Read an item; of a sample whose bytes are counted only the path is kept."""
+        item.source = source = self.preparer.read(item.sample)
+        item.lease = self.budget.lease(source.data)
+        item.sample = item.sample if item.lease is None else source.path
+        return source
 
     def prepare(self, items: list[Item]) -> Batch:
         """Read and prepare items."""
@@ -92,7 +105,7 @@ class Preparation:
         read = each(self._read, items)
         try:
             for item, pieces in zip(read.items, self.preparer.prepare([i.source for i in read.items]), strict=True):
-                item.pieces, item.source = pieces, None
+                item.pieces, item.source, item.lease = pieces, None, None
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException:  # noqa: BLE001 - one by one it shows whose fault it is
@@ -104,14 +117,14 @@ class Preparation:
         """Read an item that is not yet; if it was only glanced at, check that it is still what its key says."""
         if item.source is not None:
             return
-        item.source = self.preparer.read(item.sample)
-        if item.key and not item.key.startswith(item.source.digest()):
+        source = self._open(item)
+        if item.key and not item.key.startswith(source.digest()):
             raise Unreadable("changed while it was being embedded; run again")
 
     def _prepare(self, item: Item) -> None:
         self._read(item)
         (item.pieces,) = self.preparer.prepare([item.source])
-        item.source = None
+        item.source = item.lease = None
 
     def ready(self, items: list[Item]) -> Batch:
         """Prepare items, unless they were prepared to be sorted."""

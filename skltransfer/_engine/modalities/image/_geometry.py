@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,17 @@ ROUNDINGS: dict[str, tuple[Callable[[float], int], Callable[[float], int]]] = {
 }
 
 
+class Picture(Protocol):
+    """What is needed of an upright RGB picture to scale it: a ``PIL.Image.Image``, or a large one in parts."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+
+    def resize(self, size: tuple[int, int], filter_: Image.Resampling, box: Box | None = None) -> Image.Image:
+        """Scale the picture, or a box of it."""
+
+
 class _Crop(NamedTuple):
     """Size (width, height) a picture is scaled to, and the left upper corner of the crop."""
 
@@ -46,7 +57,7 @@ def _crop(size: tuple[int, int], spec: ImageSpec) -> _Crop:
     return _Crop((scaled[0], scaled[1]), (left, top))
 
 
-def fit(image: Image.Image, spec: ImageSpec) -> Pixels:
+def fit(image: Picture, spec: ImageSpec) -> Pixels:
     """Scale and crop an upright RGB picture.
 
     Returns
@@ -62,8 +73,8 @@ def fit(image: Image.Image, spec: ImageSpec) -> Pixels:
     if spec.draft or max(scaled) > LONGEST * spec.resize_to:
         box = _in_original((left, top, left + size[0], top + size[1]), scaled, image.size)
         return np.asarray(image.resize(size, filter_, box=box))
-    image = image.resize(scaled, filter_)
-    return np.asarray(image.crop((left, top, left + size[0], top + size[1])))
+    whole = image.resize(scaled, filter_)
+    return np.asarray(whole.crop((left, top, left + size[0], top + size[1])))
 
 
 def _in_original(box: Box, scaled: tuple[int, int], original: tuple[int, int]) -> Box:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skltransfer._engine.modalities._modality import Piece, Plain
+from skltransfer._engine.modalities.image import _apart, _limits
 from skltransfer._engine.modalities.image._decode import decode
 from skltransfer._engine.modalities.image._geometry import Pixels, draft_size, fit
 from skltransfer._engine.modalities.image._read import Source, glance, path_of, read
@@ -42,8 +43,12 @@ def prepare(source: Source, spec: ImageSpec) -> Pixels:
         if source.data.shape[:2] == spec.size and spec.resize == "squash":
             return source.data
         return fit(Image.fromarray(source.data), spec)
+    care = _limits.check(source.data, spec.max_pixels)
+    if care.apart:
+        return _apart.prepare(source.data, spec, hurried=care.hurried)
     draft = partial(draft_size, spec=spec) if spec.draft else None
-    return decode(source.data, max_pixels=spec.max_pixels, finish=partial(fit, spec=spec), draft=draft)
+    finish = partial(fit, spec=spec)
+    return decode(source.data, max_pixels=spec.max_pixels, finish=finish, draft=draft, hurried=care.hurried)
 
 
 def to_tensor(samples: Sequence[Any], spec: ImageSpec) -> npt.NDArray[np.float32]:

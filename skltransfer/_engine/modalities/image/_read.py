@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from skltransfer._engine import process
 from skltransfer._engine.modalities._modality import is_missing
-from skltransfer._engine.modalities.image._decode import to_rgb
+from skltransfer._engine.modalities.image._decode import LARGE, in_bands, to_rgb
 from skltransfer.errors import Unreadable
 
 if TYPE_CHECKING:
@@ -124,7 +124,9 @@ def _pixels_of(image: Image.Image) -> Pixels:
     """Decode an image that the caller has opened, perhaps lazily."""
     try:
         with _decoding[id(image) // 16 % len(_decoding)]:
-            return np.asarray(to_rgb(image))
+            if image.width * image.height < LARGE:
+                return np.asarray(to_rgb(image))
+            return in_bands(image).pixels()
     except Unreadable:
         raise
     except Exception as err:

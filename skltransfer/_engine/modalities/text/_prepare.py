@@ -74,9 +74,10 @@ class TextPreparer(Plain):
         """Return how much truncation lost."""
         loss, notes = self._loss, []
         if loss.texts:
+            least = "at least " if loss.cut else ""
             notes.append(
                 f"{loss.texts} of {self._seen} texts are longer than max_length={self.spec.max_length} tokens: "
-                f"{loss.tokens / loss.of:.1%} of all tokens were cut off. To use them: long_text='windows'."
+                f"{least}{loss.tokens / loss.of:.1%} of all tokens were cut off. To use them: long_text='windows'."
             )
         if loss.capped:
             notes.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,6 +25,20 @@ PADDING = -1
 
 #: Texts to try a graph on: short, long, and not English.
 PROBES = ("A good day.", "The quick brown fox jumps over the lazy dog, and then over another one.", "Ça va très bien!")
+
+
+#: Characters of a text that are looked at for each token of `max_length`. English has 4 to 5 in a token, code with its
+#: indentation up to 10.
+CHARS_A_TOKEN = 16
+#: Characters that are looked at however few tokens are kept, so that texts of ordinary length are counted in full.
+LEAST_CHARS = 4_096
+#: Tokens that must be lost of the characters looked at: the word that is cut in two is none of those that are kept. A
+#: WordPiece has 100 characters of a word at most.
+SURE = 128
+#: Characters of a part of a long text that is taken in windows.
+PART_CHARS = 65_536
+#: Characters encoded at a time: 50 MB of encodings.
+AT_ONCE = 262_144
 
 
 class Source(NamedTuple):
@@ -59,12 +73,15 @@ class Loss(NamedTuple):
         Tokens of all texts.
     capped : int
         Texts longer than ``max_chars``; what they lost by it is in no other count.
+    cut : int
+        Texts of which more characters were given than the tokens need; `tokens` and `of` lack the rest of them.
     """
 
     texts: int = 0
     tokens: int = 0
     of: int = 0
     capped: int = 0
+    cut: int = 0
 
     def __add__(self, other: Any) -> Loss:
         """Add up counts."""
@@ -121,14 +138,88 @@ def prepare(sources: Sequence[Source], spec: TextSpec, tokenizer: Tokenizer) -> 
     loss : Loss
     """
     kept = slice(None, spec.max_chars) if spec.truncation == "right" else slice(-spec.max_chars, None)
-    encodings = tokenizer.encode_batch([spec.prefix + source.data[kept] for source in sources])
+    texts = [spec.prefix + source.data[kept] for source in sources]
     capped = sum(len(source.data) > spec.max_chars for source in sources)
     if spec.long_text == "windows":
-        return [[_ids(part, spec) for part in (e, *e.overflowing)] for e in encodings], Loss(capped=capped)
+        return _windows(texts, spec, tokenizer), Loss(capped=capped)
+    encodings, cut = _truncated(texts, spec, tokenizer)
     special = tokenizer.num_special_tokens_to_add(False)
-    lost = [sum(len(part) - special for part in e.overflowing) for e in encodings]
+    lost = [_lost(e, special) for e in encodings]
     of = sum(lost) + sum(len(e) - special for e in encodings)
-    return [[_ids(e, spec)] for e in encodings], Loss(sum(map(bool, lost)), sum(lost), of, capped)
+    return [[_ids(e, spec)] for e in encodings], Loss(sum(map(bool, lost)), sum(lost), of, capped, cut)
+
+
+def _truncated(texts: Sequence[str], spec: TextSpec, tokenizer: Tokenizer) -> tuple[list[Encoding], int]:
+    """Encode as many characters of each text as its first (or last) `max_length` tokens need.
+
+    Where they turn out to be too few, as with a thousand spaces in a row, more are taken.
+
+    Returns
+    -------
+    encodings : list of Encoding
+        Of all texts.
+    cut : int
+        Texts whose other characters were not looked at.
+    """
+    encodings: dict[int, Encoding] = {}
+    special = tokenizer.num_special_tokens_to_add(False)
+    left, most, cut = list(range(len(texts))), max(LEAST_CHARS, CHARS_A_TOKEN * spec.max_length), 0
+    while left:
+        parts = [texts[i][:most] if spec.truncation == "right" else texts[i][-most:] for i in left]
+        encodings |= dict(zip(left, _encode(parts, tokenizer), strict=True))
+        longer = [i for i in left if len(texts[i]) > most]
+        left = [i for i in longer if _lost(encodings[i], special) < SURE]
+        cut, most = cut + len(longer) - len(left), 8 * most
+    return [encodings[i] for i in range(len(texts))], cut
+
+
+def _lost(encoding: Encoding, special: int) -> int:
+    """Return the number of tokens that truncation cut off."""
+    return sum(len(part) - special for part in encoding.overflowing)
+
+
+def _windows(texts: Sequence[str], spec: TextSpec, tokenizer: Tokenizer) -> list[list[Ids]]:
+    """Encode each text, a long one in parts, and return all of its windows."""
+    size = max(PART_CHARS, CHARS_A_TOKEN * spec.max_length)
+    parts = [_parts(text, size, spec.truncation) for text in texts]
+    encodings = iter(_ids_of_windows([part for one in parts for part in one], spec, tokenizer))
+    return [[ids for _ in one for ids in next(encodings)] for one in parts]
+
+
+def _ids_of_windows(texts: Sequence[str], spec: TextSpec, tokenizer: Tokenizer) -> Iterator[list[Ids]]:
+    for encoding in _encode(texts, tokenizer):
+        yield [_ids(part, spec) for part in (encoding, *encoding.overflowing)]
+
+
+def _parts(text: str, size: int, side: str) -> list[str]:
+    """Cut a text into parts of at most so many characters, between words where there are any.
+
+    The short part is the last one; where texts are cut on the left, the first.
+    """
+    if len(text) <= size:
+        return [text]
+    if side == "left":
+        return [part[::-1] for part in reversed(_parts(text[::-1], size, "right"))]
+    parts = []
+    while len(text) > size:
+        end = text.rfind(" ", size // 2, size)
+        end = size if end < 0 else end
+        parts.append(text[:end])
+        text = text[end:]
+    return [*parts, text]
+
+
+def _encode(texts: Sequence[str], tokenizer: Tokenizer) -> Iterator[Encoding]:
+    """Encode texts, some at a time: an encoding takes a hundred times the bytes of its ids."""
+    group: list[str] = []
+    held = 0
+    for text in texts:
+        if held + len(text) > AT_ONCE:
+            yield from tokenizer.encode_batch(group)
+            group, held = [], 0
+        group.append(text)
+        held += len(text)
+    yield from tokenizer.encode_batch(group)
 
 
 def _ids(encoding: Encoding, spec: TextSpec) -> Ids:

@@ -1,0 +1,86 @@
+"""Decoding that nothing can stop, in a child process that is ended at the deadline.
+
+libwebp and libtiff are given a whole file and come back when they are done. Files long enough to keep them busy for
+seconds are decoded here; they are so large that the start of a process, a third of a second, is little beside it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import sys
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from skltransfer._engine import process
+from skltransfer._engine.modalities.image._decode import SECONDS, SECONDS_A_MEGAPIXEL, decode
+from skltransfer._engine.modalities.image._geometry import Pixels, draft_size, fit
+from skltransfer.cards import ImageSpec
+from skltransfer.errors import Unreadable
+
+#: Seconds for the start of a child on a loaded machine, on the clock of the wall.
+START = 20.0
+
+
+def prepare(data: bytes, spec: ImageSpec, *, hurried: bool = False) -> Pixels:
+    """Decode and scale a file in a child process.
+
+    Parameters
+    ----------
+    data : bytes
+        The file.
+    spec : ImageSpec
+        Of the card.
+    hurried : bool
+        As for `decode`.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3), uint8, RGB
+
+    Raises
+    ------
+    Unreadable
+        If it cannot be decoded, or not in time.
+    """
+    seconds = SECONDS + (0 if hurried else SECONDS_A_MEGAPIXEL * min(spec.max_pixels, 10**8) / 1e6)
+    request = json.dumps({"spec": dataclasses.asdict(spec), "seconds": seconds})
+    try:
+        reason, pixels = process.pipe_child(__name__, request, data, seconds=2 * seconds + START)
+    except process.ChildFailure as err:
+        raise Unreadable(
+            f"takes longer to decode than {seconds:.1f} s of processor time, or ends its decoder (status "
+            f"{err.status}); it is built or damaged, save it again"
+        ) from None
+    if reason:
+        raise Unreadable(reason)
+    return np.frombuffer(pixels, np.uint8).reshape(*spec.size, 3)
+
+
+def answer(request: str, data: bytes) -> tuple[str, bytes]:
+    """Decode and scale a file, in the child; return a reason or the pixels."""
+    given: dict[str, Any] = json.loads(request)
+    _limit_processor_time(given["seconds"])
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given["spec"].items()}
+    spec = ImageSpec(**fields)
+    draft = partial(draft_size, spec=spec) if spec.draft else None
+    try:
+        return "", decode(data, max_pixels=spec.max_pixels, finish=partial(fit, spec=spec), draft=draft).tobytes()
+    except Unreadable as err:
+        return str(err), b""
+
+
+def _limit_processor_time(seconds: float) -> None:
+    """Let the system end this process; its start, a third of a second, counts."""
+    if sys.platform != "win32":
+        import resource
+
+        most = math.ceil(seconds)
+        resource.setrlimit(resource.RLIMIT_CPU, (most, most))
+
+
+if __name__ == "__main__":
+    process.answer_pipe(answer)
