@@ -375,7 +375,7 @@ def read_once(path: Path, sha256: str | None) -> bytes:
     Parameters
     ----------
     path : Path
-        The file; not followed if it is a symbolic link by now.
+        The file.
     sha256 : str or None
         Of its content as it was planned with; None: any.
 
@@ -384,9 +384,7 @@ def read_once(path: Path, sha256: str | None) -> bytes:
     IntegrityError
         If it holds other bytes by now.
     """
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as file:
-        data = file.read()
+    data = path.read_bytes()
     if sha256 is not None and (found := hashlib.sha256(data).hexdigest()) != sha256:
         raise IntegrityError(
             f"{str(path)!r} changed while it was in use: its SHA-256 was {sha256}, now it is {found}. Run again, with "

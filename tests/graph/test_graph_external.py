@@ -64,6 +64,7 @@ def test_file_outside_the_folder_is_never_opened(canary, opened, way, place, lis
 def test_file_in_the_folder_is_opened_only_if_listed(canary, opened, place):
     folder = canary.parent / "model"
     (folder / "secret.bin").write_bytes(canary.read_bytes())
+    OPENED.clear()
     with pytest.raises(
         UnsafeModelError, match=r"weights in 'secret.bin', which its card does not list \(it lists w.bin\)"
     ):
@@ -76,6 +77,7 @@ def test_second_location_of_a_tensor_does_not_slip_through(canary, opened, place
     folder = canary.parent / "model"
     for name in ("w.bin", "secret.bin"):
         (folder / name).write_bytes(canary.read_bytes())
+    OPENED.clear()
     with pytest.raises(UnsafeModelError, match=r"weights in 'secret.bin', which its card does not list"):
         load_external(folder, "w.bin", place, ["w.bin"], more=[("location", "secret.bin")])
     assert opened() == []

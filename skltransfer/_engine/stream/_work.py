@@ -199,6 +199,11 @@ class Work(Preparation):
             ) from err
         if len(rows) != len(pieces):
             raise ModelError(f"The graph returned {len(rows)} rows for {len(pieces)} samples.")
+        if not self.plan.fits(row := self.plan.take(rows[0])):
+            raise ModelError(
+                f"The graph of {self.plan.card.name!r} returned rows of shape {tuple(row.shape)}, its card says "
+                f"{self.plan.shape}. If the file was replaced, load its card again: load_card(...)"
+            )
         counts = [len(item.pieces) for item in batch.items]
         for item in batch.items:
             item.pieces = []
@@ -215,11 +220,9 @@ class Work(Preparation):
             good = [bool(_isfinite(row)) for row in batch.rows]
         failed = [(item, NOT_FINITE) for item, fine in zip(batch.items, good, strict=True) if not fine]
         items = [item for item, fine in zip(batch.items, good, strict=True) if fine]
-        rows = [row for row, fine in zip(batch.rows, good, strict=True) if fine]
-        if self.output is not None and len(items) == len(batch.items):
-            rows = batch.rows
+        rows = [row for row, fine in zip(batch.rows, good, strict=True) if fine] if failed else batch.rows
         finite = all(map(_isfinite, rows)) if failed or self.plan.view is not None else True
-        return Batch(items, [*batch.failed, *failed], rows or None, finite)
+        return Batch(items, [*batch.failed, *failed], rows if items else None, finite)
 
     def _rows(self, pieces: list[Piece], device: runtime.Device | None) -> Any:
         """Run pieces: at once, but for windows of a text that are more than a batch, and graphs that mix a batch."""

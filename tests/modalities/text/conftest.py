@@ -3,7 +3,7 @@
 import pytest
 
 from skltransfer import PretrainedEmbedder, testing
-from skltransfer._engine import runtime
+from skltransfer._engine import runtime, stream
 
 
 @pytest.fixture(scope="module")
@@ -19,12 +19,20 @@ def embedder(folder):
 @pytest.fixture
 def runs(monkeypatch):
     """Shapes of the arrays that are run, those of the probe left out."""
-    shapes, run = [], runtime.Session.run
+    shapes, run, probe, probing = [], runtime.Session.run, stream._open.probe, []
 
     def recorded(session, samples, stop=None, leave=None):
-        if stop is not None:
+        if not probing:
             shapes.append(samples.shape)
         return run(session, samples, stop, leave)
 
+    def left_out(*arguments):
+        probing.append(True)
+        try:
+            return probe(*arguments)
+        finally:
+            probing.clear()
+
     monkeypatch.setattr(runtime.Session, "run", recorded)
+    monkeypatch.setattr(stream._open, "probe", left_out)
     return shapes
