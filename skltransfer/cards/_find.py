@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from skltransfer.cards._card import Card, ModelFile
-from skltransfer.errors import CardError, UnknownModelError, nearest, shorten
+from skltransfer.errors import CardError, UnknownModelError, UnsafeModelError, nearest, shorten
 
 #: Characters of a card, and how deep its values are nested; those of bundled models have 10,000, and 4.
 MAX_LENGTH, MAX_DEPTH = 10_000_000, 16
@@ -136,7 +136,7 @@ def check_link(path: Path, folder: Path | None = None) -> None:
 
     Raises
     ------
-    CardError
+    UnsafeModelError
         With what to type.
     """
     folder = (folder or path.parent).resolve()
@@ -146,8 +146,7 @@ def check_link(path: Path, folder: Path | None = None) -> None:
     except (OSError, RuntimeError, ValueError):  # links that lead to each other, names no file can have
         target = Path(os.sep)
     if not any(target.is_relative_to(home) for home in (folder, *(cache / "blobs" for cache in snapshots[:1]))):
-        raise CardError(
-            f"{str(path)!r} is a link to {str(target)!r}, outside of its model's folder, and is not followed; give the "
-            f"path of the file it leads to, or put a copy in its place: cp --remove-destination {str(target)!r} "
-            f"{str(path)!r}"
+        raise UnsafeModelError(
+            f"{str(path)!r} is a link that leads out of its folder, to {str(target)!r}, and is not followed; give the "
+            f"path of that file, or put a copy in its place: cp --remove-destination {str(target)!r} {str(path)!r}"
         )

@@ -8,7 +8,7 @@ import pytest
 
 from skltransfer import cli, load_card, testing
 from skltransfer.cards import check_link, find
-from skltransfer.errors import CardError
+from skltransfer.errors import UnsafeModelError
 
 SECRET = "TOP-SECRET-TOP-SECRET"
 
@@ -48,7 +48,7 @@ USED += [(name, "model.onnx") for name in ("model.onnx", "tokenizer.json", "mode
 def test_link_out_of_the_folder_is_refused(folder, name, end):
     link(folder, name)
     with pytest.raises(
-        CardError, match=r"is a link to '.*secret', outside of its model's folder, .* copy in its place: cp"
+        UnsafeModelError, match=r"is a link that leads out of its folder, to '.*secret'.* copy in its place: cp"
     ):
         find(str(folder / end))
 
@@ -58,13 +58,13 @@ def test_external_data_that_is_a_link_out_of_the_folder_is_refused(folder):
     card = json.loads((folder / "card.json").read_text())
     card["files"]["weights"] = {"path": "weights"}
     (folder / "card.json").write_text(json.dumps(card))
-    with pytest.raises(CardError, match=r"weights' is a link to '.*secret', outside .* cp --remove-destination"):
+    with pytest.raises(UnsafeModelError, match=r"weights' is a link that leads out .* cp --remove-destination"):
         find(str(folder))
 
 
 def test_links_that_lead_to_each_other_are_refused(folder):
     link(folder, "model.onnx", "model.onnx")
-    with pytest.raises(CardError, match="outside"):
+    with pytest.raises(UnsafeModelError, match="leads out of its folder"):
         find(str(folder))
 
 
@@ -88,7 +88,7 @@ def test_cache_of_the_hub_s_own_client_is_followed(folder, tmp_path, sub):
         (snapshot / name).symlink_to(blobs / name)
     assert find(str(snapshot)).layer == "embedding"
     link(blobs, "model.onnx", "../../secret")
-    with pytest.raises(CardError, match="outside"):
+    with pytest.raises(UnsafeModelError, match="leads out of its folder"):
         find(str(snapshot))
 
 
