@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from skltransfer._engine.modalities.image._geometry import ORIENTATIONS, Box
 if TYPE_CHECKING:
     from PIL import Image
 
-#: Pixels converted at a time: 16 MB as RGB, which Pillow keeps in four bytes.
-BAND = 4_000_000
+#: Pixels converted at a time: 4 MB as RGB, which Pillow keeps in four bytes; more no longer fit the processor's cache.
+BAND = 1_000_000
 #: Pixels that an output pixel is made of to either side, at full size, by the filter.
 SUPPORT = {"NEAREST": 1, "BOX": 0.5, "BILINEAR": 1, "HAMMING": 1, "BICUBIC": 2, "LANCZOS": 3}
 
@@ -38,6 +38,7 @@ class Bands:
     def __init__(self, image: Image.Image, orientation: int, convert: Callable[[Image.Image], Image.Image]) -> None:
         self._image, self._orientation, self._convert = image, orientation, convert
         self._exchanged, self._against_x, self._against_y = ORIENTATIONS[orientation]
+        self._is_rgb = image.mode == "RGB" and "transparency" not in image.info
         self.size = (image.height, image.width) if self._exchanged else image.size
 
     def resize(self, size: tuple[int, int], filter_: Image.Resampling, box: Box | None = None) -> Image.Image:
@@ -62,6 +63,8 @@ class Bands:
         PIL.Image.Image
             RGB.
         """
+        if self._is_rgb and self._orientation == 1 and size[0] <= self.size[0]:
+            return self._image.resize(size, filter_, box=box)  # Pillow's intermediate result is no larger
         corners = self._stored(box or (0, 0, *self.size))
         spans, lengths = (corners[::2], corners[1::2]), size[::-1] if self._exchanged else size
         scales = [(high - low) / length for (low, high), length in zip(spans, lengths, strict=True)]
@@ -125,16 +128,29 @@ class Bands:
         """
         from PIL import Image
 
-        size, scale, across = self._image.size[axis], (span[1] - span[0]) / length, other[1] - other[0]
-        out, step = Image.new("RGB", _along(axis, length, across)), max(1, int(BAND / (scale * across)))
-        for start in range(0, length, step):
-            count = min(step, length - start)
-            first, last = span[0] + start * scale, min(span[0] + (start + count) * scale, size)
-            used = _used((first, last), scale, size, SUPPORT[filter_.name])
-            piece = self._convert(self._image.crop(_box(axis, used, other)))
-            inside = _box(axis, (first - used[0], last - used[0]), (0, across))
-            out.paste(piece.resize(_along(axis, count, across), filter_, box=inside), _along(axis, start, 0))
+        if self._is_rgb:  # needs no copy
+            size = _along(axis, length, other[1] - other[0])
+            return self._image.resize(size, filter_, box=_box(axis, span, other))
+        out = Image.new("RGB", _along(axis, length, other[1] - other[0]))
+        for outputs, lines in self._parts(axis, length, (span[1] - span[0]) / length, other):
+            scale, whole = (span[1] - span[0]) / length, self._image.size[axis]
+            first, last = span[0] + outputs[0] * scale, min(span[0] + outputs[1] * scale, whole)
+            used = _used((first, last), scale, whole, SUPPORT[filter_.name])
+            piece = self._convert(self._image.crop(_box(axis, used, lines)))
+            inside = _box(axis, (first - used[0], last - used[0]), (0, lines[1] - lines[0]))
+            shrunken = _along(axis, outputs[1] - outputs[0], lines[1] - lines[0])
+            out.paste(piece.resize(shrunken, filter_, box=inside), _along(axis, outputs[0], lines[0] - other[0]))
         return out
+
+    def _parts(
+        self, axis: int, length: int, scale: float, other: tuple[int, int]
+    ) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+        """Yield outputs along an axis and lines across it that are made at a time: all outputs, unless one is long."""
+        lines = min(other[1] - other[0], max(1, BAND // self._image.size[axis]))
+        step = length if lines * self._image.size[axis] <= BAND else max(1, int(BAND / scale))
+        for line in range(other[0], other[1], lines):
+            for start in range(0, length, step):
+                yield (start, min(start + step, length)), (line, min(line + lines, other[1]))
 
 
 def _used(span: tuple[float, float], scale: float, size: int, support: float) -> tuple[int, int]:
