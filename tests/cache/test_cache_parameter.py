@@ -1,6 +1,8 @@
 """What the parameter `cache` names."""
 
 import os
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,8 +28,8 @@ def test_true_is_the_folder_of_the_user(tmp_path, monkeypatch, where):
 
 def test_folder_of_the_user_without_an_environment(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(process.sys, "platform", "linux")
-    assert process.user_folder() == process.Path.home() / ".cache" / "skltransfer"
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert process.user_folder() == Path.home() / ".cache" / "skltransfer"
 
 
 def test_folder_is_opened_once_by_whatever_name(tmp_path, monkeypatch):

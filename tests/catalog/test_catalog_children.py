@@ -2,13 +2,15 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 
 from skltransfer import load_card, testing
-from skltransfer._engine import graph, hub, inspection, process, trial
+from skltransfer._engine import graph, hub, inspection, trial
 from skltransfer.cards import GraphInfo
 from skltransfer.errors import (
     UnsafeModelError,
@@ -19,7 +21,7 @@ from tests import graphs, hostile_graphs
 def test_unpinned_graph_is_opened_by_a_child_once_and_says_the_same(tmp_path, monkeypatch):
     path = testing.save_backbone(testing.image_backbone(), tmp_path, pin=False)
     card = load_card(path, preset="raw", resize="squash")
-    monkeypatch.setattr(process.subprocess, "run", lambda *_, **__: pytest.fail("a second child"))
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("a second child"))
     assert load_card(path, preset="raw", resize="squash") == card
     assert card == dataclasses.replace(testing.pinned_card(path), files=card.files)
     assert not card.pinned
@@ -116,7 +118,7 @@ def test_graph_that_fills_the_memory_is_refused(tmp_path, monkeypatch):
 def test_child_that_dies_without_an_answer_is_a_refusal(tmp_path, monkeypatch, does, status, words):
     (tmp_path / "python").write_text(f"#!/bin/sh\n{does}\n")
     (tmp_path / "python").chmod(0o700)
-    monkeypatch.setattr(process.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     path = testing.save_backbone(testing.array_backbone(), tmp_path, pin=False)
     with pytest.raises(UnsafeModelError, match=rf"exit status {status}\); refused. Its last words: '{words}"):
         load_card(path)

@@ -14,7 +14,7 @@ from tests.graphs import save_images
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to send")
 
 HEAD = """
-import sys, threading, time
+import subprocess, sys, threading, time
 import numpy as np
 from skltransfer import PretrainedEmbedder, load_card, testing
 from skltransfer._engine import hub, plan, process, runtime, stream
@@ -79,8 +79,8 @@ def test_control_comes_back_from(tmp_path, place):
 
 def test_control_comes_back_from_the_trial_of_a_graph(tmp_path):
     path = testing.save_backbone(hostile_graphs.endless(), tmp_path, pin=False)
-    script = f"{HEAD}\nreal = process.subprocess.Popen\n" + (
-        "process.subprocess.Popen = lambda *a, **k: (real(*a, **k), print('stuck', flush=True))[0]\n"
+    script = f"{HEAD}\nreal = subprocess.Popen\n" + (
+        "subprocess.Popen = lambda *a, **k: (real(*a, **k), print('stuck', flush=True))[0]\n"
         f"try:\n    load_card(model){TAIL}"
     )
     seconds, words = interrupted(script, str(path))

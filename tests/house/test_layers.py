@@ -14,7 +14,7 @@ FLOORS = [
     ["_deprecated", "process"],
     ["cards", "datasets"],
     ["hub", "graph", "runtime", "modalities", "samples", "cache", "progress", "training"],
-    ["inspection"],
+    ["inspection", "trial"],
     ["registry", "plan"],
     ["catalog", "stream"],
     ["golden"],

@@ -4,6 +4,7 @@ import functools
 import importlib
 import os
 import pkgutil
+import sys
 import threading
 import weakref
 from collections import OrderedDict
@@ -109,7 +110,7 @@ def test_child_neither_uses_nor_drops_what_is_not_for_it():
         table.keep("a", value)
 
     def work() -> int:
-        return 7 if (list(kept), list(set_aside)) == (["a"], []) and [value] in process._inherited else 1
+        return 7 if (list(kept), list(set_aside)) == (["a"], []) and [value] in process._registry._inherited else 1
 
     assert child_says(work) == 7
 
@@ -148,7 +149,7 @@ def test_child_runs_no_python_file_of_the_current_folder(tmp_path, monkeypatch, 
         )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", pythonpath)
-    monkeypatch.setattr(process.sys, "path", ["", *process.sys.path, str(tmp_path)])
+    monkeypatch.setattr(sys, "path", ["", *sys.path, str(tmp_path)])
     answer = process.run_child(module, {"no": "such argument"} if "inspection" not in module else REQUEST, seconds=60)
     assert "error" in answer
     assert not (tmp_path / "ran").exists()

@@ -42,7 +42,7 @@ class Bands:
         self.size = (image.height, image.width) if self._exchanged else image.size
 
     def resize(self, size: tuple[int, int], filter_: Image.Resampling, box: Box | None = None) -> Image.Image:
-        """Scale the picture, or a box of it, as Pillow does; a pixel in some hundreds differs by one grey level.
+        """Scale the picture, or a box of it, as Pillow does; a pixel in some hundreds differs by one level of gray.
 
         ``nearest`` may take the neighbor of a pixel that lies just between two.
 

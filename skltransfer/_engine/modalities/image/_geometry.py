@@ -29,7 +29,7 @@ ROUNDINGS: dict[str, tuple[Callable[[float], int], Callable[[float], int]]] = {
 
 
 class Picture(Protocol):
-    """What is needed of an upright RGB picture to scale it: a ``PIL.Image.Image``, or a large one in parts."""
+    """An upright RGB picture, as far as scaling needs it: a ``PIL.Image.Image``, or a large one in parts."""
 
     @property
     def size(self) -> tuple[int, int]:

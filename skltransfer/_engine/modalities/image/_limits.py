@@ -46,7 +46,7 @@ class Format(NamedTuple):
 
 
 class Care(NamedTuple):
-    """What a file needs that is not refused.
+    """Care that a file needs which is not refused.
 
     Attributes
     ----------

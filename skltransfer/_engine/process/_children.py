@@ -1,0 +1,125 @@
+"""Modules of ours in processes of their own, which never import from the current folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+class ChildFailure(Exception):
+    """A child process gave no answer.
+
+    Parameters
+    ----------
+    status : int or None
+        Its exit status; None if it was ended at the deadline.
+    words : str
+        The end of what it wrote to stderr.
+    """
+
+    def __init__(self, status: int | None, words: str) -> None:
+        super().__init__(status, words)
+        self.status, self.words = status, words
+
+
+def run_child(
+    module: str, request: Mapping[str, Any], *, seconds: float, environment: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Run a module of ours in a process of its own: JSON goes to its stdin, its last line of stdout is the answer.
+
+    The child never imports from the current folder, where a ``json.py`` of a stranger may lie.
+
+    Parameters
+    ----------
+    module : str
+        Dotted name; run as ``python -P -m module``.
+    request : mapping
+        What JSON holds.
+    seconds : float
+        Until it is ended.
+    environment : mapping, optional
+        Variables to set besides those of this process.
+
+    Raises
+    ------
+    ChildFailure
+        If there is no answer.
+    """
+    try:
+        child = subprocess.run(
+            [sys.executable, "-P", "-W", "ignore", "-m", module],
+            input=json.dumps(request),
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(_import_path()), **(environment or {})},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=max(seconds, 0),
+        )
+    except subprocess.TimeoutExpired as err:
+        raise ChildFailure(None, (err.stderr or b"").decode("utf8", "replace")[-2000:]) from None
+    try:
+        return dict(json.loads(child.stdout.splitlines()[-1]))
+    except (IndexError, ValueError, TypeError):
+        raise ChildFailure(child.returncode, child.stderr[-2000:]) from None
+
+
+def pipe_child(module: str, request: str, data: bytes, *, seconds: float) -> tuple[str, bytes]:
+    """Run a module of ours in a process of its own on bytes, which go through its stdin; see `run_child`.
+
+    Parameters
+    ----------
+    module : str
+        Dotted name; calls `answer_pipe`.
+    request : str
+        A few words, given as its argument.
+    data : bytes
+        What it works on.
+    seconds : float
+        Until it is ended.
+
+    Returns
+    -------
+    str, bytes
+        What the child's function returned.
+
+    Raises
+    ------
+    ChildFailure
+        If there is no answer.
+    """
+    try:
+        child = subprocess.run(
+            [sys.executable, "-P", "-W", "ignore", "-m", module, request],
+            input=data,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(_import_path()), "OPENBLAS_NUM_THREADS": "1"},
+            capture_output=True,
+            timeout=max(seconds, 0),
+        )
+    except subprocess.TimeoutExpired:
+        raise ChildFailure(None, "") from None
+    words, found, rest = child.stdout.partition(b"\n")
+    if child.returncode or not found:
+        raise ChildFailure(child.returncode, child.stderr[-2000:].decode("utf8", "replace"))
+    return str(json.loads(words)), rest
+
+
+def answer_pipe(handle: Callable[[str, bytes], tuple[str, bytes]]) -> None:
+    """Answer one request of `pipe_child`, in the child."""
+    words, rest = handle(sys.argv[1], sys.stdin.buffer.read())
+    sys.stdout.buffer.write(json.dumps(words).encode() + b"\n" + rest)
+
+
+def _import_path() -> list[str]:
+    """Return the absolute entries of ``sys.path``; the current folder only if this package lies in it."""
+    here, home = os.path.realpath(os.curdir), os.path.realpath(Path(__file__).parents[3])
+    return [p for p in sys.path if os.path.isabs(p) and (os.path.realpath(p) != here or here == home)]
+
+
+def answer(handle: Callable[..., Mapping[str, Any]]) -> None:
+    """Answer one request, in the child: call a function with what stdin holds, print what it returns."""
+    print(json.dumps(handle(**json.loads(sys.stdin.read()))))  # noqa: T201 - the parent reads it

@@ -1,0 +1,32 @@
+"""How much memory this process may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def memory_limit() -> int:
+    """Return the bytes of memory this process may use: the machine's, or less by a cgroup or ``ulimit -v``."""
+    limits = [_physical_memory()]
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            text = Path(file).read_text().strip()
+        except OSError:
+            continue
+        limits += [int(text)] if text.isdigit() else []
+    try:
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+        limits += [soft] if soft != resource.RLIM_INFINITY else []
+    except ImportError:  # Windows
+        pass
+    return min(limits)
+
+
+def _physical_memory() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows; the smallest machine that is worth naming
+        return 4 * 2**30
