@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import sys
 from functools import partial
 from typing import Any
@@ -78,7 +77,7 @@ def _limit_processor_time(seconds: float) -> None:
     if sys.platform != "win32":
         import resource
 
-        most = math.ceil(seconds)
+        most = max(1, int(seconds))
         resource.setrlimit(resource.RLIMIT_CPU, (most, most))
 
 
