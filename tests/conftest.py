@@ -35,6 +35,12 @@ def folder_of_the_user(tmp_path_factory):
         yield
 
 
+@pytest.fixture
+def nothing_tried(tmp_path_factory, monkeypatch):
+    """Give the user a cache folder that remembers no model."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("new-home")))
+
+
 @pytest.fixture(autouse=True)
 def clean_process():
     """Let go of what a test left in the tables of the process."""

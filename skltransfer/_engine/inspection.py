@@ -75,8 +75,9 @@ def _identified(
 ) -> tuple[Path, tuple[str, ...], tuple[tuple[str, str], ...], str | None]:
     """Return path, external files, digests and tokenizer of a model."""
     folder = (card.folder or Path()).resolve()
-    tokenizer = str(folder / card.files["tokenizer"].path) if "tokenizer" in card.files else None
-    return folder / card.files["model"].path, card.manifest, tuple(digests.items()), tokenizer
+    tokenizer = card.files.get("tokenizer")
+    beside = None if tokenizer is None else str(folder / tokenizer.path)
+    return folder / card.files["model"].path, card.manifest, tuple(digests.items()), beside
 
 
 def _is_ours(card: Card) -> bool:

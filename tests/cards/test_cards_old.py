@@ -22,7 +22,8 @@ def test_card_of_schema_1_is_that_of_today(name):
     old = json.loads((FIXTURES / f"card_1_{name}.json").read_text())
     assert (old["schema"], SCHEMA) == (1, 2)
     today = load_card(f"{name}-mini")
-    assert Card.from_dict(old, folder=today.folder) == today
+    changed = {"description": today.description, "source": today.source}  # only words of theirs have changed
+    assert Card.from_dict(old | changed, folder=today.folder) == today
 
 
 def test_card_of_schema_1_keeps_what_it_says_by_old_names():

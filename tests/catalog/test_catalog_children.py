@@ -106,6 +106,7 @@ def test_graph_that_fills_the_memory_is_refused(tmp_path, monkeypatch):
         load_card(path)
 
 
+@pytest.mark.usefixtures("nothing_tried")
 @pytest.mark.parametrize(
     ("does", "status", "words"),
     [

@@ -40,7 +40,7 @@ def files(tmp_path, monkeypatch):
     read = []
     real = images.read
     monkeypatch.setattr(ImagePreparer, "read", staticmethod(lambda file: read.append(file) or real(file)))
-    monkeypatch.setattr(process, "SETTLED", 0)
+    monkeypatch.setattr(process._files, "SETTLED", 0)
     return sorted(tmp_path.glob("*.bmp")), read
 
 
@@ -60,7 +60,7 @@ def test_file_that_is_rewritten_is_another_sample_even_with_its_old_length_and_t
 
 
 def test_file_that_has_just_changed_is_read_again(embedder, files, monkeypatch):
-    monkeypatch.setattr(process, "SETTLED", 3600 * 10**9)
+    monkeypatch.setattr(process._files, "SETTLED", 3600 * 10**9)
     embedder.transform(files[0]), embedder.transform(files[0])
     assert len(files[1]) == 20
 

@@ -58,7 +58,7 @@ def test_change_within_one_tick_of_the_clock_is_noticed(card, tmp_path, monkeypa
 
 
 def test_settled_file_is_hashed_once(card, tmp_path, monkeypatch):
-    monkeypatch.setattr(process, "SETTLED", -(10**12))
+    monkeypatch.setattr(process._files, "SETTLED", -(10**12))
     digest = hub.sha256(tmp_path / "tiny.onnx")
     monkeypatch.setattr(hub._local.hashlib, "file_digest", lambda *_: pytest.fail("hashed twice"))
     assert hub.sha256(tmp_path / "tiny.onnx") == digest

@@ -22,7 +22,7 @@ MODULES = sorted(
 )
 LOCKS = (type(threading.Lock()), type(threading.RLock()), threading.Condition, threading.Semaphore)
 #: Tables that never change after import, or hold nothing between calls.
-CONSTANT = {"skltransfer._engine.process", "skltransfer._engine.modalities"}
+CONSTANT = {"skltransfer._engine.process._registry", "skltransfer._engine.modalities"}
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 
 
@@ -55,7 +55,7 @@ def test_a_lock_that_is_not_registered_would_be_noticed(monkeypatch):
 
 def test_one_fork_hook_serves_all():
     sources = [Path(importlib.import_module(name).__file__) for name in MODULES]
-    assert [path.name for path in sources if "register_at_fork" in path.read_text("utf8")] == ["process.py"]
+    assert [path.name for path in sources if "register_at_fork" in path.read_text("utf8")] == ["_registry.py"]
 
 
 def test_reset_forgets_sessions_and_rows(tmp_path):
@@ -141,7 +141,7 @@ CANARIES = ("json", "onnx", "numpy", "os", "logging", "subprocess", "resource", 
 
 
 @pytest.mark.parametrize("pythonpath", ["", "."], ids=["by default", "with the folder in PYTHONPATH"])
-@pytest.mark.parametrize("module", ["skltransfer._engine.inspection", "skltransfer._engine.hub._child"])
+@pytest.mark.parametrize("module", ["skltransfer._engine.trial", "skltransfer._engine.hub._child"])
 def test_child_runs_no_python_file_of_the_current_folder(tmp_path, monkeypatch, module, pythonpath):
     for name in CANARIES:
         (tmp_path / f"{name}.py").write_text(
@@ -150,9 +150,29 @@ def test_child_runs_no_python_file_of_the_current_folder(tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", pythonpath)
     monkeypatch.setattr(sys, "path", ["", *sys.path, str(tmp_path)])
-    answer = process.run_child(module, {"no": "such argument"} if "inspection" not in module else REQUEST, seconds=60)
+    answer = process.run_child(module, REQUESTS[module], seconds=60)
     assert "error" in answer
     assert not (tmp_path / "ran").exists()
 
 
-REQUEST = {"limit": 2**36, "path": "no-such-file.onnx", "manifest": []}
+REQUESTS = {
+    "skltransfer._engine.trial": {
+        "limit": 2**36,
+        "seconds": 10.0,
+        "path": "no-such-file.onnx",
+        "manifest": [],
+        "sha256": None,
+        "tokenizer": None,
+    },
+    "skltransfer._engine.hub._child": {"no": "such argument"},
+}
+
+
+def test_child_that_decodes_runs_no_python_file_of_the_current_folder(tmp_path, monkeypatch):
+    for name in CANARIES:
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write('{name} ')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    with pytest.raises(process.ChildFailure, match="KeyError"):
+        process.pipe_child("skltransfer._engine.modalities.image._apart", "{}", b"", seconds=60)
+    assert not (tmp_path / "ran").exists()

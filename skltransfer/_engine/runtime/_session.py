@@ -25,8 +25,6 @@ from skltransfer._engine.runtime._tuning import best_batch_size
 Rows = npt.NDArray[np.float32]
 #: Returns an array to fill, of a shape and a type.
 Room = Callable[[tuple[int, ...], Any], npt.NDArray[Any]]
-
-
 #: Bytes of a session besides its weights, roughly: its graph, arena and threads (measured: 3 to 20 MB).
 OVERHEAD = 16 * 2**20
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 #: Seconds after an interrupt in which threads may end; then the caller has control back.
@@ -48,7 +49,9 @@ class Pool:
     def _run(self) -> None:
         while (task := self._waiting.get()) is not None:
             future, work = task
-            if not self._closed and future.set_running_or_notify_cancel():
+            if self._closed:
+                future.cancel()
+            if future.set_running_or_notify_cancel():
                 try:
                     result = work()
                 except BaseException as err:  # noqa: BLE001 - the thread that waits for the result raises it
@@ -67,6 +70,9 @@ class Pool:
             Longest wait; None: until they have ended.
         """
         self._closed = True
+        with contextlib.suppress(Empty):  # whoever waits for what was dropped is told, or would wait for ever
+            while (task := self._waiting.get_nowait()) is not None:
+                task[0].cancel()
         for _ in self._threads:
             self._waiting.put(None)
         until = None if seconds is None else time.monotonic() + seconds

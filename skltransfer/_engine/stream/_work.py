@@ -197,13 +197,7 @@ class Work(Preparation):
             raise ModelError(
                 f"The graph fails on samples {first} to {last}, prepared to shape {pieces[0].shape}: {err}"
             ) from err
-        if len(rows) != len(pieces):
-            raise ModelError(f"The graph returned {len(rows)} rows for {len(pieces)} samples.")
-        if not self.plan.fits(row := self.plan.take(rows[0])):
-            raise ModelError(
-                f"The graph of {self.plan.card.name!r} returned rows of shape {tuple(row.shape)}, its card says "
-                f"{self.plan.shape}. If the file was replaced, load its card again: load_card(...)"
-            )
+        _check_rows(self.plan, rows, len(pieces))
         counts = [len(item.pieces) for item in batch.items]
         for item in batch.items:
             item.pieces = []
@@ -245,3 +239,14 @@ class Work(Preparation):
         starts = np.cumsum([0, *counts[:-1]])
         means = (np.add.reduceat(rows, starts, axis=0) / np.array(counts, np.float32)[:, None]).astype(np.float32)
         return scaled(means) if self.plan.recipe.normalize else means
+
+
+def _check_rows(plan: Plan, rows: runtime.Rows, count: int) -> None:
+    """Refuse rows that are not one for each piece, or of another shape than the plan's."""
+    if len(rows) != count:
+        raise ModelError(f"The graph returned {len(rows)} rows for {count} samples.")
+    if not plan.fits(row := plan.take(rows[0])):
+        raise ModelError(
+            f"The graph of {plan.card.name!r} returned rows of shape {tuple(row.shape)}, its card says {plan.shape}. "
+            "If the file was replaced, load its card again: load_card(...)"
+        )

@@ -77,7 +77,8 @@ def _limit_processor_time(seconds: float) -> None:
     if sys.platform != "win32":
         import resource
 
-        most = max(1, int(seconds))
+        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        most = max(1, int(seconds)) if hard == resource.RLIM_INFINITY else min(max(1, int(seconds)), hard)
         resource.setrlimit(resource.RLIMIT_CPU, (most, most))
 
 
