@@ -64,7 +64,7 @@ def test_several_layers_cost_one_run(embedder):
         ("embeding", r"no layer 'embeding'\. Did you mean 'embedding'\?.*load_card\(NAME\)\.layers\(\)"),
         (["map", "logit"], r"no layer 'logit'\. Did you mean 'logits'"),
         ([], "layer is an empty list; name at least one tensor, or pass None for the card's embedding"),
-        ([3], "no layer 3"),
+        ([3], "no layer '3'"),
     ],
 )
 def test_wrong_layer_is_told_the_near_ones(embedder, method, layer, message):

@@ -1,6 +1,5 @@
 """What `PretrainedEmbedder` takes as X, what it refuses and how, and what becomes of samples that cannot be read."""
 
-import io
 import pickle
 import warnings
 from pathlib import Path
@@ -366,6 +365,6 @@ def test_sample_that_panics_is_a_bad_sample(embedder, paths, monkeypatch):
     def panic(*args, **kwargs):
         raise Panic("a Rust library gave up")
 
-    monkeypatch.setattr(io, "BytesIO", panic)
+    monkeypatch.setattr(Image, "open", panic)
     with pytest.raises(SampleError, match=r"sample 0 .*Panic: a Rust library gave up"):
         embedder.set_params(cache=None).transform(paths)

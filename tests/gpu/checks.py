@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -38,15 +39,14 @@ def missing_gpu() -> str:
 
 
 def at_hand(folder: Path) -> list[str]:
-    """Name the graphs at hand; those beside the checkout are linked into a folder, with the cards they lack."""
+    """Name the graphs at hand; those beside the checkout are copied to a folder, with the cards they lack."""
     models = ROOT.parent / "shared" / "models"
-    links = []
+    copies = []
     for path in sorted(models.glob("*.onnx")):
-        link = folder / path.name
-        link.symlink_to(path)
+        copy = shutil.copy(path, folder)
         golden.write_card(real.card_of(models, path.stem, folder=folder))
-        links.append(str(link))
-    return [*cards.names(), *links]
+        copies.append(copy)
+    return [*cards.names(), *copies]
 
 
 def samples_of(model: str, n: int) -> list:
