@@ -294,7 +294,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         """Return names of the columns, class name and number; `input_features` are checked for numeric X only."""
         if (columns := _columns.get(self)) is not None:
             return np.array([f"{type(self).__name__.lower()}{i}" for i in range(columns)], dtype=object)
-        return super().get_feature_names_out(input_features)  # type: ignore[no-any-return]
+        return super().get_feature_names_out(input_features)  # type: ignore[no-any-return]  # scikit-learn is not typed
 
     def __sklearn_is_fitted__(self) -> bool:
         """Return True: nothing has to be learned first."""

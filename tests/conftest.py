@@ -37,7 +37,7 @@ def folder_of_the_user(tmp_path_factory):
 
 @pytest.fixture
 def nothing_tried(tmp_path_factory, monkeypatch):
-    """Give the user a cache folder that remembers no model."""
+    """Set a cache folder of the user that remembers no model."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("new-home")))
 
 

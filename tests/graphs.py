@@ -18,7 +18,7 @@ node = helper.make_node
 def model(
     nodes: Sequence[onnx.NodeProto], shape: Sequence[str | int | None], output: str, *, dtype: int = 1, **choices: Any
 ) -> onnx.ModelProto:
-    """Make a graph with the input ``x`` and one output, both of one of ONNX's types, float32 unless told otherwise."""
+    """Build a graph with the input ``x`` and one output, both of one of ONNX's types, float32 unless told otherwise."""
     kind = helper.tensor_dtype_to_np_dtype(dtype)
     return make_graph(nodes, {"x": (kind, shape)}, output, dtype=kind, **choices)
 

@@ -27,7 +27,7 @@ def pieces() -> Tokenizer:
 
 
 def model(nodes: Sequence[onnx.NodeProto], inputs: Mapping[str, str], output: str, **choices: Any) -> onnx.ModelProto:
-    """Make a graph with several inputs of tokens and one output."""
+    """Build a graph with several inputs of tokens and one output."""
     return make_graph(nodes, {name: (kind, ("n", "tokens")) for name, kind in inputs.items()}, output, **choices)
 
 

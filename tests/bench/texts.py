@@ -159,7 +159,7 @@ def one_core(small: str, folder: Path, sets: dict[str, Path], rounds: int) -> li
 
 
 def absences(peers: Sequence[str], source: Path | None) -> dict[str, str]:
-    """Say which peers cannot run, and why."""
+    """Return which peers cannot run, and why."""
     missing = {p: "not installed" for p in peers if p in NEEDS and importlib.util.find_spec(NEEDS[p]) is None}
     if "sentence_transformers" in peers and source is None:
         missing.setdefault("sentence_transformers", "no checkpoint given with --source")

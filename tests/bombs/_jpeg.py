@@ -130,7 +130,7 @@ def restarts(size: int) -> bytes:
 
 
 def mpo_entries(size: int) -> bytes:
-    """Say that the file holds millions of pictures."""
+    """Write that the file holds millions of pictures."""
     entries = struct.pack("<HHI", 0x2A49, 42, 8)[:0] + b"II*\0" + struct.pack("<I", 8)
     tags = [
         (0xB000, 7, 4, b"0100"),

@@ -222,7 +222,7 @@ def bmp_delta(size: int) -> bytes:
 
 
 def bmp_palette(size: int) -> bytes:
-    """Say that there are a billion colors."""
+    """Write that there are a billion colors."""
     made = bytearray(bmp((8, 8), 0, bytes(size)))
     made[46:50] = struct.pack("<I", 2**30)
     return bytes(made)

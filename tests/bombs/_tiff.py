@@ -49,7 +49,7 @@ def overlapping(size: int, tags: int = 1000) -> bytes:
 
 
 def strips(size: int, height: int = 0) -> bytes:
-    """Say that there are more strips than the picture has rows."""
+    """Write that there are more strips than the picture has rows."""
     n = size // 8
     return tiff({**grey(8, 8), OFFSETS: [8] * n, ROWS: [1], COUNTS: [8] * n}, bytes(64))
 
@@ -147,7 +147,7 @@ def directories(size: int) -> bytes:
 
 
 def big(size: int) -> bytes:
-    """Say in a BigTIFF that a tag holds an exabyte."""
+    """Write in a BigTIFF that a tag holds an exabyte."""
     tags = [(WIDTH, 4, 1, 8), (HEIGHT, 4, 1, 8), (BITS, 3, 1, 8), (COMPRESSION, 3, 1, 1), (KIND, 3, 1, 1)]
     tags += [(OFFSETS, 4, 1, 16), (COUNTS, 4, 1, 64)] + [(700 + i % 60_000, 7, 2**60, 16) for i in range(size // 20)]
     directory = struct.pack("<Q", len(tags)) + b"".join(struct.pack("<HHQQ", *tag) for tag in tags)

@@ -34,7 +34,7 @@ COSINE, COSINE_FP16 = 0.9999, 0.999
 
 
 def missing_gpu() -> str:
-    """Say why no GPU can be used; empty if one can."""
+    """Return why no GPU can be used; empty if one can."""
     return runtime.why_not(runtime.Device("cuda"))
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,22 +50,11 @@ def run_child(
     ChildFailure
         If there is no answer.
     """
-    try:
-        child = subprocess.run(
-            [sys.executable, "-P", "-W", "ignore", "-m", module],
-            input=json.dumps(request),
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(_import_path()), **(environment or {})},
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=max(seconds, 0),
-        )
-    except subprocess.TimeoutExpired as err:
-        raise ChildFailure(None, (err.stderr or b"").decode("utf8", "replace")[-2000:]) from None
+    child = _run([module], json.dumps(request).encode(), seconds, environment or {})
     try:
         return dict(json.loads(child.stdout.splitlines()[-1]))
     except (IndexError, ValueError, TypeError):
-        raise ChildFailure(child.returncode, child.stderr[-2000:]) from None
+        raise ChildFailure(child.returncode, _end(child.stderr)) from None
 
 
 def pipe_child(module: str, request: str, data: bytes, *, seconds: float) -> tuple[str, bytes]:
@@ -92,20 +81,31 @@ def pipe_child(module: str, request: str, data: bytes, *, seconds: float) -> tup
     ChildFailure
         If there is no answer.
     """
+    child = _run([module, request], data, seconds, {"OPENBLAS_NUM_THREADS": "1"})
+    words, found, rest = child.stdout.partition(b"\n")
+    if child.returncode or not found:
+        raise ChildFailure(child.returncode, _end(child.stderr))
+    return str(json.loads(words)), rest
+
+
+def _run(
+    arguments: Sequence[str], data: bytes, seconds: float, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[bytes]:
+    """Run ``python -m`` without the current folder on its path, and end it at the deadline."""
     try:
-        child = subprocess.run(
-            [sys.executable, "-P", "-W", "ignore", "-m", module, request],
+        return subprocess.run(
+            [sys.executable, "-P", "-W", "ignore", "-m", *arguments],
             input=data,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(_import_path()), "OPENBLAS_NUM_THREADS": "1"},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(_import_path()), **environment},
             capture_output=True,
             timeout=max(seconds, 0),
         )
-    except subprocess.TimeoutExpired:
-        raise ChildFailure(None, "") from None
-    words, found, rest = child.stdout.partition(b"\n")
-    if child.returncode or not found:
-        raise ChildFailure(child.returncode, child.stderr[-2000:].decode("utf8", "replace"))
-    return str(json.loads(words)), rest
+    except subprocess.TimeoutExpired as err:
+        raise ChildFailure(None, _end(err.stderr or b"")) from None
+
+
+def _end(words: bytes) -> str:
+    return words.decode("utf8", "replace")[-2000:]
 
 
 def answer_pipe(handle: Callable[[str, bytes], tuple[str, bytes]]) -> None:

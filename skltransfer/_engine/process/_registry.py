@@ -74,7 +74,7 @@ class Table(OrderedDict[K, V]):
         """Close and drop every value."""
         with self.lock:
             for value in self.values() if self.close else ():
-                self.close(value)  # type: ignore[misc]
+                self.close(value)  # type: ignore[misc]  # `close` is a function of the caller, no method
             self.clear()
 
 
@@ -94,7 +94,7 @@ def memo(most: int | None = 64, *, survives_fork: bool = True) -> Callable[[F], 
         _memos.append(cached)
         if not survives_fork:
             _forgetful.append(cached)
-        return cached  # type: ignore[return-value]
+        return cached  # type: ignore[return-value]  # called as the function is, and more
 
     return decorate
 

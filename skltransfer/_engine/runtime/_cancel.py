@@ -18,7 +18,7 @@ class Cancel(Protocol):
 
 def cancel_switch() -> Cancel:
     """Return a new switch for `Session.run`; setting its ``terminate`` ends the runs that hold it."""
-    return import_onnxruntime().RunOptions()  # type: ignore[no-any-return]
+    return import_onnxruntime().RunOptions()  # type: ignore[no-any-return]  # not typed
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def import_onnxruntime() -> ModuleType:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
-    return onnxruntime  # type: ignore[no-any-return]
+    return onnxruntime  # type: ignore[no-any-return]  # it is not typed
 
 
 def provider_options(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
-
-from skltransfer._engine import process
 
 #: Bytes of samples and files that may wait to be prepared. Photographs of 5 MB keep 50 workers busy with it.
 MOST = 256 * 2**20
@@ -29,7 +28,9 @@ class Budget:
     """Bytes held by one call."""
 
     def __init__(self) -> None:
-        self._held, self._lock = 0, process.lock()
+        self._held = 0
+        #: Entered again by the same thread where the garbage collector ends a lease in the middle of `add`.
+        self._lock = threading.RLock()
 
     def add(self, size: int) -> None:
         """Count bytes; negative ones were given back."""

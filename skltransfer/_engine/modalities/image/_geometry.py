@@ -146,7 +146,7 @@ class Placement(NamedTuple):
         """Return the box, in the original, of one cell of a feature map of ``cells`` = (rows, columns)."""
         width, height = self.size[0] / cells[1], self.size[1] / cells[0]
         box = self.to_original([column * width, row * height, (column + 1) * width, (row + 1) * height])
-        return tuple(map(float, box))  # type: ignore[return-value]
+        return tuple(map(float, box))  # type: ignore[return-value]  # four, as `box` has
 
 
 def placement(size: tuple[int, int], spec: ImageSpec, *, orientation: int = 1, jpeg: bool = False) -> Placement:

@@ -281,4 +281,4 @@ def _open(file: File, spec: TextSpec) -> Tokenizer:
     tokenizer.no_padding()
     tokenizer.enable_truncation(spec.max_length, direction=spec.truncation)
     tokenizer.encode_special_tokens = True  # "[PAD]" in a text is five characters, not a token
-    return tokenizer  # type: ignore[no-any-return]
+    return tokenizer  # type: ignore[no-any-return]  # tokenizers is not typed
