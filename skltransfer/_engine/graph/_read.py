@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from skltransfer._engine.graph._positions import positions
 from skltransfer._engine.graph._write import hollow, weights, without_weights
 from skltransfer.cards import GraphInfo, Shape, check_link
 from skltransfer.errors import ModelError, UnsafeModelError
@@ -242,9 +243,17 @@ def read(model: onnx.ModelProto) -> GraphInfo:
     produced = [name for node in bare.graph.node for name in node.output if name in known]
     layers = {name: _shape(known[name])[1:] for name in produced if _is_layer(known[name], first_axis(main))}
     others = {i.name: _dtype(i) for i in inputs if i.name != main.name}
-    output, features = bare.graph.output[0].name, _features(bare.graph)
+    outputs, features = [value.name for value in bare.graph.output], _features(bare.graph)
     return GraphInfo(
-        main.name, _dtype(main), _shape(main), output, layers, others, features if features in layers else None
+        main.name,
+        _dtype(main),
+        _shape(main),
+        outputs[0],
+        layers,
+        others,
+        features if features in layers else None,
+        tuple(outputs),
+        positions(bare.graph),
     )
 
 

@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from skltransfer._engine import process
+from skltransfer.cards import describes
 
 
 def fetch(repo: str, revision: str, path: str, folder: str) -> dict[str, Any]:
@@ -35,11 +36,11 @@ def fetch(repo: str, revision: str, path: str, folder: str) -> dict[str, Any]:
 
 
 def belongs_to(graph: str, name: str) -> bool:
-    """Check whether a file belongs to a graph: external data and card beside it, tokenizers beside it or on top."""
+    """Check whether a file belongs to a graph: weights and card beside it, descriptions of it there or on top."""
     home, _, stem = graph.removesuffix(".onnx").rpartition("/")
     folder, _, file = name.rpartition("/")
-    if file == "tokenizer.json":
-        return folder in ("", home)
+    if describes(name, home):
+        return True
     external = (f"{stem}.onnx_data", f"{stem}.onnx.data", f"{stem}.data")
     return folder == home and (file in (f"{stem}.onnx", f"{stem}.card.json") or file.startswith(external))
 
