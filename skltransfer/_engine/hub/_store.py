@@ -244,6 +244,8 @@ def _ask_child(address: Address, folder: str, until: float) -> dict[str, Any]:
             environment={"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
         )
     except process.ChildFailure as err:
+        if not err.started:
+            raise DownloadError(f"{address} is fetched by a child process. {err.machine}") from None
         if err.status is None:
             last = err.words.splitlines()[-1:]
             raise DownloadError(f"{address} was not there in time. {' '.join(last)}".strip()) from None
