@@ -63,8 +63,9 @@ def find(model: str, others: Iterable[str] = ()) -> Card:
     if model in known:  # installers may link the files of a package to a cache of theirs
         return _of_folder(Path(str(importlib.resources.files("skltransfer.models").joinpath(model))), links=True)
     raise UnknownModelError(
-        f"There is no model {shorten(repr(model))}: not a registered name ({', '.join(known)}), nor an .onnx file or "
-        f"card folder that exists.{nearest(model, [*known, *others])} List the names with: skltransfer models list"
+        f"There is no model {shorten(repr(model))}: no name of `list_models`, and no .onnx file or card folder of this "
+        f"path.{nearest(model, dict.fromkeys([*known, *others]))} Bundled are {' and '.join(known)}; all names: "
+        "skltransfer models list"
     )
 
 

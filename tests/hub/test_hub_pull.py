@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import socket
 import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -151,6 +152,25 @@ def test_deadline_ends_whatever_the_hub_does(server, fault):
         hub.pull(ADDRESS, deadline=4)
     assert time.monotonic() - start < 4 + 2
     assert stored() == []
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_without_a_connection_the_three_ways_on_are_named(tmp_path, monkeypatch, silent):
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        if silent:  # it lets clients connect, and never answers
+            server.listen()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setenv("SKLTRANSFER_MODELS", str(tmp_path / "store"))
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        monkeypatch.setattr(hub._store, "DEADLINE", 30.0)
+        with pytest.raises(DownloadError) as caught:
+            load_card("gte-small")
+    words = str(caught.value)
+    assert words.startswith("'gte-small', which is hf://")
+    assert all(
+        way in words for way in ("HTTPS_PROXY", "HF_ENDPOINT", "SKLTRANSFER_MODELS", "vision-mini and text-mini")
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ from typing import Any
 from skltransfer._engine import process
 from skltransfer.cards import describes
 
+#: Seconds until a server that does not answer is given up.
+PATIENCE = 6.0
+
 
 def fetch(repo: str, revision: str, path: str, folder: str) -> dict[str, Any]:
     """Download a graph of a repository, and the files that go with it, to a folder.
@@ -25,7 +28,7 @@ def fetch(repo: str, revision: str, path: str, folder: str) -> dict[str, Any]:
     from huggingface_hub import HfApi
 
     api = HfApi(library_name="skltransfer")
-    info = api.model_info(repo, revision=revision, files_metadata=True)
+    info = api.model_info(repo, revision=revision, files_metadata=True, timeout=PATIENCE)
     files = {file.rfilename: _facts(file) for file in info.siblings or () if belongs_to(path, file.rfilename)}
     if path not in files:
         graphs = sorted(file.rfilename for file in info.siblings or () if file.rfilename.endswith(".onnx"))
