@@ -28,6 +28,8 @@ from skltransfer._engine.samples import Samples, unpack
 from skltransfer.cards import LONG_TEXTS, POOLS, PRECISIONS, Card
 from skltransfer.errors import BadSamplesWarning, InputWarning, LayerError, need, warn
 
+#: Parameters that skltransfer 0.1 did not have.
+ADDED = {"prompt": None}
 #: Columns of the last `transform` of estimators that were not fitted, or with other parameters: frames need names.
 _columns: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
@@ -314,8 +316,8 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         return tags
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Unpickle; an estimator fitted by skltransfer 0.1 knows the hash of its model alone."""
-        super().__setstate__(state)
+        """Unpickle; an estimator of skltransfer 0.1 lacks newer parameters, and knows the hash of its model alone."""
+        super().__setstate__({**ADDED, **state})
         if "model_sha256_" in self.__dict__ and "_fitted_with" not in self.__dict__:
             self._fitted_with = (self.model, self.precision)
 

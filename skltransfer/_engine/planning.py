@@ -150,7 +150,7 @@ def check_fitted(fitted: Mapping[str, Any], planned: Planned) -> None:
         return
     had = fitted.get("model_key_")
     found = planned.plan.recipe.graph if had is None else planned.model_key
-    if found == (had or fitted["model_sha256_"]):
+    if found == (had or fitted["model_sha256_"]) or fitted["model_sha256_"] in planned.card.replaces:
         return
     model = fitted["model"]
     name = model.name if isinstance(model, Card) else os.fspath(model)

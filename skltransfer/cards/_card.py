@@ -85,6 +85,8 @@ class Card(RenamedFields):
         Where it comes from, and the terms it comes under.
     golden : mapping
         Reference rows for the probe samples, to notice drift: ``{"rows": [[...], ...]}``, first values of each row.
+    replaces : tuple of str
+        Fingerprints of earlier files whose embedding is the same: estimators fitted with them go on.
     measured : mapping
         Figures, each named for what it measures.
     folder : Path or None
@@ -105,6 +107,7 @@ class Card(RenamedFields):
     source: str = ""
     revision: str = ""
     golden: Mapping[str, Any] = field(default_factory=dict)
+    replaces: tuple[str, ...] = ()
     measured: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = field(default=None, compare=False)
 
@@ -171,7 +174,10 @@ class Card(RenamedFields):
         data = dataclasses.asdict(self)
         data["layers"] = {name: list(shape) for name, shape in data.pop("layers_table").items()}
         del data["folder"]
-        return {"schema": SCHEMA, **{key: value for key, value in data.items() if value not in ("", {}, None, False)}}
+        return {
+            "schema": SCHEMA,
+            **{key: value for key, value in data.items() if value not in ("", {}, (), None, False)},
+        }
 
 
 #: Mistakes of a card that are listed; of more, their number is.
@@ -189,6 +195,7 @@ TYPES = {
     **dict.fromkeys(("name", "modality", "layer", "pool", "description", "license", "source", "revision"), str),
     **dict.fromkeys(("files", "input", "layers", "golden", "measured", "prompts"), dict),
     "normalize": bool,
+    "replaces": list,
 }
 
 
@@ -262,6 +269,7 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
     """Turn checked JSON values into the types of `Card`."""
     out = {key: value for key, value in data.items() if key not in ("schema", "layers", "input", "files")}
     out["files"] = {role: ModelFile(**entry) for role, entry in data["files"].items()}
+    out["replaces"] = tuple(map(str, data.get("replaces", ())))
     out["layers_table"] = {name: tuple(shape) for name, shape in data.get("layers", {}).items()}
     if (spec := data.get("input")) is not None:
         make: Callable[..., InputSpec] = SPECS[data["modality"]]

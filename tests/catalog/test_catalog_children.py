@@ -45,7 +45,7 @@ def test_what_a_child_refuses_is_refused_with_its_words(tmp_path):
 @pytest.fixture
 def as_child(monkeypatch):
     """Do here what a child does, without its limits, which would outlast the test."""
-    monkeypatch.setattr(trial, "_set_limits", lambda memory, seconds: None)
+    monkeypatch.setattr(trial, "_set_limits", lambda memory, seconds: (memory, "ours"))
     return lambda path: trial.try_model(2**34, 10, str(path), [], None, None)
 
 

@@ -38,7 +38,7 @@ class ChildFailure(Exception):
 
     @property
     def machine(self) -> str:
-        """What to tell the user where the child had not begun."""
+        """The sentence for the user where the child had not begun."""
         last = self.words.strip().splitlines()[-1:] or [f"exit status {self.status}"]
         return (
             f"No child process can be started here ({last[0][:200]}). Their Python is {interpreter()!r}; to name "

@@ -1,4 +1,4 @@
-"""What the files beside a text encoder say of it, as sentence-transformers and transformers write them.
+"""Descriptions of text encoders in the files beside them, as sentence-transformers and transformers write them.
 
 A sentence encoder is more than its graph: how tokens become a row, whether rows have unit length, how many tokens it
 takes, what its authors put before a query. These files say it; where they do not, the user is asked.
@@ -33,7 +33,7 @@ NO_LIMIT = 1_000_000
 
 
 class Modules(NamedTuple):
-    """What modules.json lists behind the transformer.
+    """Modules that modules.json lists behind the transformer.
 
     Attributes
     ----------
