@@ -11,6 +11,7 @@ from tests.paths import PACKAGE as ROOT
 #: From the bottom; `_version` lies below everything.
 FLOORS = [
     ["errors", "_version"],
+    ["_versions"],
     ["_deprecated", "process"],
     ["cards", "datasets"],
     ["hub", "graph", "runtime", "modalities", "samples", "cache", "progress", "training"],
@@ -23,7 +24,7 @@ FLOORS = [
     ["judge"],
     ["demo", "profile"],
     ["embedder"],
-    ["report", "selection", "testing"],
+    ["report", "selection", "serving", "testing"],
     ["cli"],
     ["__main__"],
 ]
@@ -44,6 +45,7 @@ LIBRARIES = {
     "judge": {"sklearn", "scipy", "joblib", "threadpoolctl"},
     "demo": {"sklearn"},
     "selection": {"sklearn"},
+    "serving": {"sklearn"},
     "report": {"sklearn", "matplotlib", "PIL", "threadpoolctl"},
 }
 NUMPY_FREE = {"errors", "cards", "hub", "cli", "registry", "process"}
