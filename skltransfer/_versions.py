@@ -7,7 +7,7 @@ import platform
 import sys
 from importlib import metadata
 
-from skltransfer import __version__
+from skltransfer._version import __version__
 from skltransfer.errors import distribution
 
 #: Distributions that are required, and those of the extras.
