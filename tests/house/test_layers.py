@@ -139,7 +139,8 @@ def test_private_names_of_a_room_stay_in_it(path):
         for node in walk(TREES[path])
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("skltransfer")
         for alias in node.names
-        if re.match("_(?!_)", alias.name) and node.module.replace("._engine", "").split(".")[1:2] not in ([], [room(path)])
+        if re.match("_(?!_)", alias.name)
+        and node.module.replace("._engine", "").split(".")[1:2] not in ([], [room(path)])
     ]
     assert taken == []
 
