@@ -173,8 +173,8 @@ class Failure:
     reason: str = field(compare=False)
 
     def __str__(self) -> str:
-        """Format as one line; the path is escaped, because a file name may contain line breaks."""
-        where = f" ({self.path!r})" if self.path is not None else ""
+        """Format as one line; the path is escaped and cut, because a file name may contain line breaks and be none."""
+        where = f" ({shorten(repr(self.path))})" if self.path is not None else ""
         return f"sample {self.index}{where}: {self.reason}"
 
 
