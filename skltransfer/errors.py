@@ -18,6 +18,7 @@
     │   └── OutOfMemoryError     (MemoryError)   not even one row fits into its memory
     ├── SampleError              (ValueError)    a sample cannot be read
     ├── FolderError              (ValueError)    a folder does not hold labeled images
+    ├── TableError               (ValueError)    a table does not hold paths and labels
     └── CacheError               (ValueError)    a folder does not hold a cache, or a damaged one
 
     Unreadable                                   internal: the reason why a sample cannot be read
@@ -67,6 +68,7 @@ __all__ = [
     "SampleError",
     "SklTransferError",
     "SklTransferWarning",
+    "TableError",
     "UnknownModelError",
     "UnsafeModelError",
 ]
@@ -203,6 +205,10 @@ class SampleError(SklTransferError, ValueError):
 
 class FolderError(SklTransferError, ValueError):
     """A folder does not hold labeled images: one subfolder per class, with enough images in each."""
+
+
+class TableError(SklTransferError, ValueError):
+    """A table does not hold the columns that are asked for, or some of their cells are empty."""
 
 
 class Unreadable(Exception):

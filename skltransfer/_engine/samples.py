@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skltransfer._engine import listing
 from skltransfer.errors import FolderError, shorten
 
 
@@ -121,8 +122,8 @@ def _reader_of(X: Any) -> str:
     shown = shorten(repr(os.fspath(X)))
     if os.path.isdir(X):
         return (
-            f" It is a folder: data = skltransfer.datasets.load_folder({shown}) lists its images by class, as data.paths "
-            "and data.target."
+            f" It is a folder: data = skltransfer.datasets.load_folder({shown}) lists its images by class, as "
+            "data.paths and data.target."
         )
     if os.fsdecode(X).lower().endswith(TABLES):
         return f" It is a table: skltransfer.datasets.load_table({shown}, column=..., target=...) reads it."
@@ -139,8 +140,8 @@ def _only_column(X: Any) -> tuple[Any, Any]:
     if len(names) != 1:
         shown = ", ".join(shorten(str(name), 60) for name in names[:5])
         raise ValueError(
-            f"X has {len(names)} columns ({shown}{', ...' if len(names) > 5 else ''}); samples are one column. Choose it "
-            "with ColumnTransformer([('embed', PretrainedEmbedder(), 'NAME'), ...])."
+            f"X has {len(names)} columns ({shown}{', ...' if len(names) > 5 else ''}); samples are one column. Choose "
+            "it with ColumnTransformer([('embed', PretrainedEmbedder(), 'NAME'), ...])."
         )
     return names[0], X.iloc[:, 0] if hasattr(X, "iloc") else X[names[0]]
 
@@ -151,8 +152,8 @@ def _check_axes(X: np.ndarray) -> np.ndarray:
         raise TypeError(f"X is a single sample, {shorten(repr(X.item()))}; give several, such as [sample].")
     if X.dtype.kind == "S":
         raise TypeError(
-            f"X is an array of dtype {X.dtype}, which has lost the zeros at the end of each sample. Give a list of bytes, "
-            "or np.array(samples, dtype=object)."
+            f"X is an array of dtype {X.dtype}, which has lost the zeros at the end of each sample. Give a list of "
+            "bytes, or np.array(samples, dtype=object)."
         )
     if X.dtype.kind in "OUT":
         if X.ndim == 2 and X.shape[1] == 1:
@@ -173,7 +174,8 @@ def of_path(path: Path) -> list[Any]:
     Parameters
     ----------
     path : Path
-        A folder: the paths of all files in it; a ``.npy`` file: its rows; any other file: its lines, as texts.
+        A folder: the paths of all files in it, but for those that systems and tools leave there; a ``.npy`` file: its
+        rows; any other file: its lines, as texts.
 
     Raises
     ------
@@ -181,7 +183,7 @@ def of_path(path: Path) -> list[Any]:
         If the file cannot be read.
     """
     if os.path.isdir(path):
-        return _some(sorted(str(file) for file in path.rglob("*") if file.is_file()), path)
+        return _some(listing.list_files(path), path)
     if not os.path.isfile(path):
         raise FolderError(f"{str(path)!r} is neither a folder nor a regular file.")
     try:

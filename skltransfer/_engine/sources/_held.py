@@ -43,7 +43,7 @@ def read_held(sample: Any) -> Content | None:
     ----------
     sample : object
         A dictionary with ``bytes`` or ``path``, as ``datasets`` of Hugging Face has them; an open binary file; an
-        upload with ``file`` or ``stream``; a ``zipfile.Path`` or a path of universal_pathlib; an ``OpenFile`` of fsspec.
+        upload with ``file`` or ``stream``; a ``zipfile.Path``; a path of universal_pathlib; an ``OpenFile`` of fsspec.
 
     Returns
     -------
