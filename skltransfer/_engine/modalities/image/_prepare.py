@@ -150,8 +150,8 @@ class ImagePreparer(Plain):
         first = f" ({shorten(repr(names[0]))}{' first' if len(noted) > 1 else ''})" if names else ""
         plural = "" if len(noted) == 1 else "s"
         return [
-            f"{len(noted)} image{plural} of 16 bits{first}: no value is above {2**bits - 1}, as if of {bits} bits. Taken "
-            f"as 16 bits, this is nearly black. If they have {bits}, give uint8 arrays: "
+            f"{len(noted)} image{plural} of 16 bits{first}: no value is above {2**bits - 1}, as if of {bits} bits. "
+            f"Taken as 16 bits, this is nearly black. If they have {bits}, give uint8 arrays: "
             f"{'x' if bits == 8 else f'(x >> {bits - 8})'}.astype('uint8')."
         ]
 
