@@ -12,7 +12,7 @@ from skltransfer._engine.sources._content import MAX_BYTES, Content, too_long
 from skltransfer.errors import Unreadable, shorten
 
 #: An address of this machine; the rest is percent-encoded.
-_FILE_URL = re.compile(r"file:(?://(?:localhost)?)?(/.*)", re.IGNORECASE | re.DOTALL)
+_FILE_URL = re.compile(r"file:(?://(?:localhost)?)?(/(?!/).*)", re.IGNORECASE | re.DOTALL)
 
 
 def read_file(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> Content:

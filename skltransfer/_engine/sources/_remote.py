@@ -26,6 +26,11 @@ def _is_installed() -> bool:
     return all(importlib.util.find_spec(module) is not None for module in ("fsspec", "upath"))
 
 
+def _is_offline() -> bool:
+    """Return whether the user forbids to open sockets."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
+
 def opens(name: str) -> bool:
     """Return whether a string is an address that is opened: of known protocols only, each link of a chain."""
     first, *others = name.split("::")
@@ -54,8 +59,10 @@ def fetch(address: str) -> bytes:
     Raises
     ------
     Unreadable
-        If it cannot be opened or read, or not within the limits.
+        If it cannot be opened or read, or not within the limits, or offline.
     """
+    if _is_offline() and any(_protocol(link) not in ("", "zip") for link in address.split("::")):
+        raise Unreadable("is an address, and HF_HUB_OFFLINE forbids to fetch it")
     try:
         with need("fsspec", extra="remote").open(address, "rb", **_options(address)) as file:
             return read_open(file, SECONDS)

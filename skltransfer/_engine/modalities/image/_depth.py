@@ -28,7 +28,7 @@ FOREIGN = {"LAB": "CIELAB colors"}
 
 
 class Depth(NamedTuple):
-    """What a file says of its pixels.
+    """Kind of the values of a picture, as its file says.
 
     Attributes
     ----------
