@@ -141,13 +141,14 @@ def _numbers(cells: list[str]) -> np.ndarray[Any, Any]:
             numbers = [kind(cell) for cell in cells]
         except ValueError:
             continue
-        plain = all(_is_plain(cell.strip()) for cell in cells) and all(map(math.isfinite, numbers))
-        if cells and plain and all(abs(number) < 2**63 for number in numbers):
+        if cells and all(_is_plain(cell.strip()) for cell in cells) and all(map(math.isfinite, numbers)):
             return np.array(numbers, np.int64 if kind is int else np.float64)
     return np.array(cells, dtype=object)
 
 
 def _is_plain(cell: str) -> bool:
-    """Return whether a cell is a number for sure, and no code like ``007`` or ``1_000``."""
+    """Return whether a cell is a number for sure, and no code like ``007``, ``1_000`` or one of 19 digits."""
     digits = cell.lstrip("+-")
-    return "_" not in cell and (not digits.startswith("0") or digits[1:2] in ("", ".", "e", "E"))
+    if "_" in cell or (digits.isdecimal() and len(digits) > 18):
+        return False
+    return not digits.startswith("0") or digits[1:2] in ("", ".", "e", "E")
