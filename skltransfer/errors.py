@@ -220,7 +220,10 @@ class CacheError(SklTransferError, ValueError):
 
 
 class SklTransferWarning(UserWarning):
-    """Base of every warning issued by skltransfer."""
+    """Base of every warning issued by skltransfer; strangers' names in it are shown as in `SklTransferError`."""
+
+    def __str__(self) -> str:
+        return shorten(visible(super().__str__(), keep="\n\t"), MESSAGE)
 
 
 class BadSamplesWarning(SklTransferWarning):

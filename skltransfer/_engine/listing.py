@@ -80,6 +80,6 @@ def check_is_folder(folder: Path) -> None:
     FolderError
         If it is a file, or is not there.
     """
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
+    if not os.path.isdir(folder):
+        what = "is a file" if os.path.exists(folder) else "does not exist"
         raise FolderError(f"The folder {shorten(repr(str(folder)))} {what}. {ADVICE}")

@@ -91,8 +91,8 @@ def load_table(
 
 def _columns(file: Path, sep: str, shown: str) -> dict[str, list[str]]:
     """Read all columns of a table."""
-    if not file.is_file():
-        what = "is a folder: load_folder reads it" if file.is_dir() else "does not exist"
+    if not os.path.isfile(file):
+        what = "is a folder: load_folder reads it" if os.path.isdir(file) else "does not exist"
         raise TableError(f"{shown} {what}.")
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:

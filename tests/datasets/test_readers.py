@@ -88,7 +88,11 @@ def test_class_without_images_is_an_error(photos):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("nowhere", r"'.*nowhere' does not exist\. Pass a folder"), ("photos/top.jpg", r"top\.jpg' is a file\.")],
+    [
+        ("nowhere", r"'.*nowhere' does not exist\. Pass a folder"),
+        ("x" * 9999, r"xx \.\.\. x+' does not exist"),
+        ("photos/top.jpg", r"top\.jpg' is a file\."),
+    ],
 )
 def test_what_is_no_folder_is_named(photos, name, message):
     with pytest.raises(FolderError, match=message):

@@ -98,6 +98,12 @@ def test_open_file_is_left_where_it_was(path):
         assert file.tell() == 100
 
 
+def test_spooled_file_stays_in_memory(path):
+    with closing(spooled(path)) as file:
+        assert content(file) == DATA
+        assert not file._rolled
+
+
 def test_one_open_file_is_read_by_many_threads():
     file = io.BytesIO(DATA)
     with ThreadPoolExecutor(8) as pool:

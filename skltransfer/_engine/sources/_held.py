@@ -147,9 +147,11 @@ def _refuse_endless(file: Any) -> None:
     """Refuse what can be read once only, or might never end: pipes, sockets, answers of servers."""
     if not _has("seek", "tell")(file) or (_has("seekable")(file) and file.seekable() is False):
         raise Unreadable("is a stream that can be read once only; give its bytes: stream.read()")
+    if not isinstance(file, (io.BufferedIOBase, io.RawIOBase)):  # a spooled file goes to disk where it is asked
+        return
     try:
         status = os.fstat(file.fileno())
-    except (AttributeError, OSError, TypeError, ValueError):  # in memory
+    except (OSError, ValueError):  # in memory
         return
     if not stat.S_ISREG(status.st_mode):
         raise Unreadable("is not a regular file")

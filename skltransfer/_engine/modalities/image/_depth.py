@@ -101,7 +101,7 @@ def note_unused_bits(image: Image.Image, depth: Depth, note: Callable[[int], obj
     note : callable
         Takes the number of bits.
     """
-    if depth.bits != 16:
+    if depth.bits != 16 or image.mode == "CMYK":  # where few bits are white
         return
     gray = image.mode.startswith("I;16")
     needed = _largest(image).bit_length() + (0 if gray else 8)

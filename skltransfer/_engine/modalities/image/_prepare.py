@@ -151,7 +151,7 @@ class ImagePreparer(Plain):
         plural = "" if len(noted) == 1 else "s"
         return [
             f"{len(noted)} image{plural} of 16 bits{first}: no value is above {2**bits - 1}, as if of {bits} bits. "
-            f"Taken as 16 bits, this is nearly black. If they have {bits}, give uint8 arrays: "
+            f"Taken as 16 bits, it is nearly one color. If they have {bits}, give uint8 arrays: "
             f"{'x' if bits == 8 else f'(x >> {bits - 8})'}.astype('uint8')."
         ]
 
