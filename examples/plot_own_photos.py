@@ -31,11 +31,11 @@ print(f"{len(data.paths)} images of {', '.join(data.target_names)}; skipped: {[P
 # %%
 # Rows that are missing
 # ---------------------
-# With ``on_error="nan"`` the embedder returns a row of NaN for what it cannot read. `SkipBadRows` leaves such rows out of
-# `fit`, gives them a missing label in `predict`, and scores the others.
+# With ``on_error="nan"`` the embedder returns a row of NaN for what it cannot read. `SkipBadRows` leaves such rows out
+# of `fit`, gives them a missing label in `predict`, and scores the others.
 
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from skltransfer import PretrainedEmbedder
@@ -43,9 +43,10 @@ from skltransfer.heads import SkipBadRows
 
 pipe = make_pipeline(PretrainedEmbedder(on_error="nan"), SkipBadRows(LogisticRegression(C=0.01, max_iter=1000)))
 names = [data.target_names[k] for k in data.target]
+folds = StratifiedKFold(4, shuffle=True, random_state=0)
 with warnings.catch_warnings(record=True) as said:
     warnings.simplefilter("always")
-    scores = cross_val_score(pipe, data.paths, names, cv=4)
+    scores = cross_val_score(pipe, data.paths, names, cv=folds)
     labels = pipe.fit(data.paths, names).predict([data.paths[0], photos / "food" / "999.webp"])
 print(f"accuracy {scores.mean():.2f} ± {scores.std():.2f}; labels: {labels.tolist()}")
 print(said[-1].message)

@@ -150,12 +150,7 @@ def _check_axes(X: np.ndarray) -> np.ndarray:
     """Return a column of objects or strings, or a stack of images; refuse what could mean two things."""
     if X.ndim == 0:
         raise TypeError(f"X is a single sample, {shorten(repr(X.item()))}; give several, such as [sample].")
-    if X.dtype.kind == "S":
-        raise TypeError(
-            f"X is an array of dtype {X.dtype}, which has lost the zeros at the end of each sample. Give a list of "
-            "bytes, or np.array(samples, dtype=object)."
-        )
-    if X.dtype.kind in "OUT":
+    if X.dtype.kind in "OUST":
         if X.ndim == 2 and X.shape[1] == 1:
             return X[:, 0]
         if X.ndim != 1 and not (X.dtype.kind == "O" and X.size == 0):

@@ -210,6 +210,11 @@ def test_image_object_without_pixels_is_refused(size):
     assert "has no pixels" in refusal(Image.new("RGB", size))
 
 
+def test_bytes_of_numpy_that_lose_zeros_are_refused():
+    (sample,) = np.array([b"\xff\xd8\0"])
+    assert refusal(sample).startswith("an array of dtype S has lost the zeros at the end of each sample; give a list")
+
+
 @pytest.mark.parametrize("missing", [None, float("nan"), np.nan, np.float32("nan")])
 def test_missing_sample_is_said_to_be_missing(missing):
     assert refusal(missing) == f"the sample is missing ({missing!r})"

@@ -19,6 +19,8 @@ TAG = 0x0112
 UPRIGHT = 1
 _PREFIX = re.compile(rb"(Exif\0\0){1,2}")
 _XMP = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])\b")
+#: Bytes of XMP data in a GIF file that are looked at; packets are padded to 4 kB.
+LONGEST = 2**20
 #: Types of whole numbers, as `struct` names them.
 _LETTERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 
@@ -93,7 +95,7 @@ def prepare_turning(image: Image.Image, data: bytes) -> None:
         The file.
     """
     if image.format == "GIF" and (start := data.find(b"XMP DataXMP")) >= 0:  # Pillow does not read it
-        image.info["xmp"] = data[start:]
+        image.info["xmp"] = data[start : start + LONGEST]
     elif image.format == "TIFF":  # Pillow turns it at the end of loading, and loses it where a tag is malformed
         tags: Any = image.tag_v2  # type: ignore[attr-defined]  # a TiffImageFile
         number = _valid(tags.get(TAG)) or _of_xmp(image.info) or UPRIGHT

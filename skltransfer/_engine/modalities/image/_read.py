@@ -112,7 +112,10 @@ def read(sample: Any, note: Callable[[int], object] = lambda bits: None) -> Sour
     if isinstance(sample, (str, os.PathLike)):
         return Source(*sources.read_file(sample))
     if isinstance(sample, np.bytes_):
-        raise Unreadable("np.bytes_ lose zeros at their end; give bytes, in a list or an array of dtype object")
+        raise Unreadable(
+            "an array of dtype S has lost the zeros at the end of each sample; give a list of bytes, or "
+            "np.array(samples, dtype=object)"
+        )
     if isinstance(sample, (bytes, bytearray, memoryview)):
         return Source(bytes(sample))
     if isinstance(sample, np.ndarray):
