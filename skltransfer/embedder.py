@@ -295,10 +295,11 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return names of the columns: the input's name and a number, such as ``photo_0``; without one, the class's."""
-        names = super().get_feature_names_out(input_features) if self._takes_numbers() else columns.names(self)
-        if names is None:
+        if (names := columns.names(self)) is None:
             raise NotFittedError(f"This {type(self).__name__} instance is not fitted yet. Call 'fit', or 'transform'.")
-        return np.asarray(names, dtype=object)
+        if "n_features_in_" in self.__dict__:
+            super().get_feature_names_out(input_features)  # checks them
+        return names
 
     def __sklearn_is_fitted__(self) -> bool:
         """Return True: nothing has to be learned first."""

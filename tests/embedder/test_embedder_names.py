@@ -9,7 +9,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skltransfer import PretrainedEmbedder, testing
+from skltransfer import PretrainedEmbedder, load_card, testing
 from tests.graphs import save_images
 
 IMAGES = testing.noise_images(4)
@@ -79,6 +79,12 @@ def test_numbers_are_named_after_the_class_as_before(tmp_path):
     rows = pd.DataFrame(np.zeros((3, 4)), columns=list("abcd"))
     numbers.fit(rows)
     assert list(numbers.get_feature_names_out()) == [f"pretrainedembedder{i}" for i in range(4)]
+
+
+def test_numbers_of_an_estimator_that_is_not_fitted_have_names(tmp_path):
+    card = load_card(testing.save_backbone(testing.array_backbone(), tmp_path))
+    frame = PretrainedEmbedder(card).set_output(transform="pandas").transform(np.zeros((3, 4)))
+    assert list(frame.columns) == [f"pretrainedembedder{i}" for i in range(4)]
 
 
 def test_masked_numbers_are_refused(tmp_path):
