@@ -45,6 +45,7 @@ def refusal(name) -> str:
         (base64.b64encode(encoded(PHOTO, "WEBP")).decode(), "is an image in base64"),
         (base64.encodebytes(encoded(NOISE, "GIF")).decode(), "is an image in base64"),
         ("<svg xmlns=''/>", "is HTML or XML itself"),
+        ("photos/*.jpg", "is a pattern, not a file name; give what it finds: sorted(glob.glob(pattern))"),
         ("", "is empty; give the path of a file"),
         ("no/such/file.jpg", "cannot be opened (No such file or directory)"),
         ("~/no such file.jpg", "where there is no file"),

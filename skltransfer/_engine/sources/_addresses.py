@@ -20,6 +20,7 @@ BEGINNINGS = (
         "is an address that is not opened here; download it first, or give an object that is: fsspec.open(address)",
     ),
     (r"\s*<(!doctype|html|svg|\?xml)", "is HTML or XML itself, not a file name"),
+    (r"[^\n]*\*", "is a pattern, not a file name; give what it finds: sorted(glob.glob(pattern))"),
     (r"\s*$", "is empty; give the path of a file"),
 )
 _BEGINNINGS = tuple((re.compile(pattern, re.IGNORECASE), what) for pattern, what in BEGINNINGS)

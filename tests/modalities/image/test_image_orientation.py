@@ -130,6 +130,20 @@ def test_orientation_that_does_not_exist_turns_nothing(number):
     assert is_upright(data)
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        (0x112, 1, 1, b"\6\0\0\0"),
+        (0x112, 4, 1, struct.pack("<I", 6)),
+        (0x112, 9, 1, struct.pack("<i", 6)),
+        (0x112, 5, 1, struct.pack("<I", 26)),
+    ],
+    ids=["byte", "long", "signed long", "fraction"],
+)
+def test_orientation_of_another_type_is_understood(entry):
+    assert is_upright(encoded(STORED, "PNG", exif=exif(entry) + struct.pack("<II", 6, 1)))
+
+
 def test_exif_data_as_text_of_imagemagick_turn_a_png():
     hexes = exif(TURN).hex()
     assert is_upright(png(**{"Raw profile type exif": f"\nexif\n{len(hexes) // 2:8}\n{hexes}\n"}))

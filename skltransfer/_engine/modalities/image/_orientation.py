@@ -22,6 +22,7 @@ _XMP = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])\b")
 #: Bytes of XMP data in a GIF file that are looked at; packets are padded to 4 kB.
 LONGEST = 2**20
 #: Types of whole numbers, as `struct` names them.
+_FRACTION = 5
 _LETTERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 
 
@@ -58,6 +59,10 @@ def _of_exif(data: Any) -> int | None:
             tag, kind, count = struct.unpack_from(order + "HHI", data, at)
             if tag == TAG and kind in _LETTERS and count:
                 return _valid(struct.unpack_from(order + _LETTERS[kind], data, at + 8)[0])
+            if tag == TAG and kind == _FRACTION:
+                (place,) = struct.unpack_from(order + "I", data, at + 8)
+                whole, part = struct.unpack_from(order + "II", data, start + place)
+                return _valid(whole) if part == 1 else None
     except struct.error:  # cut short
         pass
     return None
