@@ -8,8 +8,10 @@ from PIL import Image
 from sklearn.base import clone
 
 from skltransfer import PretrainedEmbedder, load_card, testing
+from skltransfer._engine import stream
 from skltransfer._engine.modalities import image as images
 from skltransfer._engine.modalities.image import _geometry
+from skltransfer._engine.stream._line import Fused, Pipelined
 from skltransfer.cards import ImageSpec, Recipe
 from skltransfer.errors import CardError, LayerError
 from tests.graphs import save_images
@@ -26,9 +28,11 @@ def model(tmp_path):
     return save_images(tmp_path)
 
 
+@pytest.mark.parametrize("line", [Fused, Pipelined])
 @pytest.mark.parametrize("cache", [None, "memory"])
 @pytest.mark.parametrize("batch_size", ["auto", 1, 3])
-def test_row_is_the_mean_of_image_and_mirror_image(model, cache, batch_size):
+def test_row_is_the_mean_of_image_and_mirror_image(model, line, cache, batch_size, monkeypatch):
+    monkeypatch.setitem(stream.LINES, "cpu", line)
     plain = PretrainedEmbedder(model, **PLACES, cache=None)
     embedder = PretrainedEmbedder(model, **PLACES, views="flip", cache=cache, batch_size=batch_size)
     found = embedder.fit_transform(PHOTOS)
