@@ -14,8 +14,8 @@ from typing import Any
 
 from skltransfer import cards
 from skltransfer._engine import graph, hub, inspection, modalities, process, registry
-from skltransfer.cards import POOLS, Card, GraphInfo, InputSpec, ModelFile
-from skltransfer.errors import CardError, warn
+from skltransfer.cards import ASKED, POOLS, Card, GraphInfo, InputSpec, ModelFile
+from skltransfer.errors import CardError, ModelWarning, warn
 
 
 def load_card(model: str | os.PathLike[str] | Card, **changes: Any) -> Card:
@@ -54,7 +54,11 @@ def load_card(model: str | os.PathLike[str] | Card, **changes: Any) -> Card:
     if not changes and card.input is not None and card.layer is not None and card.layers_table:
         return card
     known = registry.known_of(model, card) if isinstance(model, str) else {}
-    return _complete(card, {**known, **_renamed(changes)})
+    said = {**known, **_renamed(changes)}
+    completed = _complete(card, said)
+    if not isinstance(model, Card) and card.input is None and card.layer is None and "layer" not in said:
+        _mention(completed)
+    return completed
 
 
 #: Fields by the names of skltransfer 0.1.
@@ -80,7 +84,8 @@ def candidates(model: str) -> list[str]:
     if registry.knows(model):
         return []
     path = Path(model)
-    beside = (path / "tokenizer.json", path.parent / "tokenizer.json")  # errors tell the user to put one there
+    graphs = [path] if path.suffix == ".onnx" else [path / "x.onnx", path / "onnx" / "model.onnx"]
+    beside = [file for one in graphs for file in cards.beside(one)]  # errors tell the user to put a tokenizer there
     files = (path, path / "card.json", cards.card_path(path) if path.suffix else path, *beside)
     return [os.fspath(file) for file in files]
 
@@ -114,6 +119,7 @@ def _complete(card: Card, changes: Mapping[str, Any]) -> Card:
     card = dataclasses.replace(card, **said)
     modality = modalities.of(card.modality or modalities.guess(info))
     _check(changes)
+    changes = {**_described(modality, card, info, changes), **changes}
     given, of_input = _sorted_out(modality, changes)
     spec = _input(modality, card, info, of_input)
     layer = given.get("layer") or card.layer or info.output
@@ -124,6 +130,33 @@ def _complete(card: Card, changes: Mapping[str, Any]) -> Card:
     completed = {"modality": modality.name, "input": spec, "layer": layer, "layers_table": tensors}
     card = dataclasses.replace(card, **{**completed, **given})
     return _at_size(card) if at_size else card
+
+
+def _described(
+    modality: modalities.Modality, card: Card, info: GraphInfo, changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what the files beside a bare graph say that neither its card nor the caller does; mention it once."""
+    if modality.describe is None or card.input is not None:
+        return {}
+    layer = changes.get("layer") or card.layer
+    settled = changes.keys() | ({"pool"} if card.pool != "auto" else set())
+    return {name: value for name, value in modality.describe(card, info, layer).items() if name not in settled}
+
+
+def _mention(card: Card) -> None:
+    """Warn once of what was taken of a bare graph with descriptions beside it."""
+    if modalities.of(card.modality).describe is not None and card.pool != ASKED:
+        how = f", pool={card.pool!r}" if card.pool != "auto" else ""
+        how += ", scaled to unit length" if card.normalize else ""
+        _warn_once(
+            f"{card.name!r} has no card; its embedding is the output {card.layer!r}{how}. To settle it: skltransfer "
+            "models card FILE.onnx"
+        )
+
+
+@process.memo(64)
+def _warn_once(message: str) -> None:
+    warn(message, ModelWarning)
 
 
 def _at_size(card: Card) -> Card:

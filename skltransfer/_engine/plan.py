@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skltransfer._engine import graph, hub, inspection, modalities, runtime
-from skltransfer.cards import Axes, Card, InputSpec, Recipe, Shape, spatial_axes
+from skltransfer.cards import ASKED, Axes, Card, InputSpec, Recipe, Shape, spatial_axes
 from skltransfer.errors import CardError, LayerError
 
 if TYPE_CHECKING:
@@ -199,9 +199,10 @@ def make(
         raise LayerError("layer is an empty list; name at least one tensor, or pass None for the card's embedding.")
     spec, shapes = changed(card, changes), shapes_of(card, names)
     how = _settled(card, shapes, pool)
+    normalize = bool(normalize) or (card.normalize and layer is None)
     axes = check_pool(how, names, shapes, spec)
     fingerprint = hub.fingerprint(card, digests)
-    recipe = Recipe(fingerprint, spec, names, how, bool(normalize), str(precision), device.kind, axes, views)
+    recipe = Recipe(fingerprint, spec, names, how, normalize, str(precision), device.kind, axes, views=views)
     _check_views(recipe, card)
     plan = Plan(card, recipe, device, _row_shape(recipe, shapes), digests=digests)
     return dataclasses.replace(plan, wider=_wider(plan))
@@ -243,9 +244,23 @@ def shapes_of(card: Card, layers: Sequence[str]) -> list[Shape]:
 
 
 def _settled(card: Card, shapes: Sequence[Shape], pool: str) -> str:
-    """Return the pooling: "" where every layer is a row already, else the user's, else the card's, else the mean."""
+    """Return the pooling: "" where every layer is a row already, else the user's, else the card's, else the mean.
+
+    Raises
+    ------
+    CardError
+        If it has to be said and nobody does.
+    """
     if all(len(shape) < 2 for shape in shapes):
         return ""
+    if pool == "auto" and card.pool == ASKED:
+        assert card.input is not None
+        raise CardError(
+            f"{card.layer!r} of {card.name!r} has a vector for each of up to max_length={card.input.longest} tokens, "
+            "and no modules.json beside it says how they become one row. Choose as its authors do, pool='mean' or "
+            "pool='cls' for most: PretrainedEmbedder(..., pool='mean'), load_card(..., pool='mean'), or skltransfer "
+            "models card FILE.onnx --pool mean"
+        )
     return pool if pool != "auto" else card.pool if card.pool != "auto" else "mean"
 
 

@@ -32,6 +32,10 @@ class GraphInfo:
         Names and types of further inputs, such as the attention mask of texts.
     features : str or None
         The input of the last operator with weights, a classifier's if the graph ends in one; None if not a layer.
+    outputs : tuple of str
+        All outputs.
+    positions : int or None
+        Tokens that its table of positions has rows for; None if it has no such table.
     """
 
     input: str
@@ -41,6 +45,8 @@ class GraphInfo:
     layers: dict[str, Shape]
     others: dict[str, str] = field(default_factory=dict)
     features: str | None = None
+    outputs: tuple[str, ...] = ()
+    positions: int | None = None
 
     @property
     def frozen_batch(self) -> int | None:
@@ -51,7 +57,8 @@ class GraphInfo:
     def from_json(cls, data: Mapping[str, Any]) -> GraphInfo:
         """Rebuild from ``dataclasses.asdict`` that went through JSON."""
         layers = {name: tuple(shape) for name, shape in data["layers"].items()}
-        return cls(**{**data, "shape": tuple(data["shape"]), "layers": layers})
+        tuples = {"shape": tuple(data["shape"]), "outputs": tuple(data["outputs"])}
+        return cls(**{**data, **tuples, "layers": layers})
 
     def check_single_input(self) -> None:
         """Refuse a graph with several inputs.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from skltransfer._engine.graph._positions import positions
 from skltransfer._engine.graph._write import hollow, weights, without_weights
-from skltransfer.cards import GraphInfo, Shape
+from skltransfer.cards import GraphInfo, Shape, check_link
 from skltransfer.errors import ModelError, UnsafeModelError
 
 if TYPE_CHECKING:
@@ -125,16 +127,16 @@ def scan(model: onnx.ModelProto, folder: Path, manifest: Collection[str] = ()) -
 
 
 def _check_location(location: str, folder: Path, manifest: Collection[str]) -> None:
-    """Check that a file is listed by the card, and lies in its folder without links."""
+    """Check that a file is listed by the card, and lies in its folder or, for a cache of the Hub, in that cache."""
     if location not in manifest:
         raise UnsafeModelError(
             f"The graph keeps weights in {location!r}, which its card does not list"
             + (f" (it lists {', '.join(sorted(manifest))})" if manifest else "")
             + ". List it, with its SHA-256: skltransfer models card FILE.onnx --external NAME"
         )
-    target = folder / location
-    if target.is_symlink() or not target.resolve().is_relative_to(folder.resolve()):
+    if not Path(os.path.normpath(folder / location)).is_relative_to(os.path.normpath(folder)):
         raise UnsafeModelError(f"External data {location!r} leads outside the model's folder; copy the file there.")
+    check_link(folder / location, folder)
 
 
 def _is_external(tensor: onnx.TensorProto) -> bool:
@@ -241,9 +243,17 @@ def read(model: onnx.ModelProto) -> GraphInfo:
     produced = [name for node in bare.graph.node for name in node.output if name in known]
     layers = {name: _shape(known[name])[1:] for name in produced if _is_layer(known[name], first_axis(main))}
     others = {i.name: _dtype(i) for i in inputs if i.name != main.name}
-    output, features = bare.graph.output[0].name, _features(bare.graph)
+    outputs, features = [value.name for value in bare.graph.output], _features(bare.graph)
     return GraphInfo(
-        main.name, _dtype(main), _shape(main), output, layers, others, features if features in layers else None
+        main.name,
+        _dtype(main),
+        _shape(main),
+        outputs[0],
+        layers,
+        others,
+        features if features in layers else None,
+        tuple(outputs),
+        positions(bare.graph),
     )
 
 

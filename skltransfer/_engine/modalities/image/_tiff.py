@@ -1,40 +1,69 @@
-"""Words for TIFF files that Pillow cannot read: they are valid, and of another kind than photographs."""
+"""The tags of a TIFF file, read without a decoder."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator, Sequence
 
-from skltransfer._engine.modalities.image._limits import Directory, _entries
-
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
-_OFFSETS, _SAMPLES, _FORMAT = (273, 324), 277, 339
-_FORMATS = {2: "signed ", 3: "floating-point ", 5: "complex ", 6: "complex "}
-_COLORS = {32803: " of a camera's raw file", 34892: " of a camera's raw file", 9: " of ICCLAB", 10: " of ITULAB"}
-#: What Pillow decompresses.
-_KNOWN = {1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946, 34925, 50000, 50001}
-
-ADVICE = "which Pillow does not read; read it with tifffile and give uint8 arrays (height, width, 3) of three bands"
+WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES = 256, 257, 258, 259, 277
+#: Places and lengths of the strips or of the tiles.
+OFFSETS, COUNTS = (273, 324), (279, 325)
+#: Bytes of a value by its type, and the letter that `struct` has for whole numbers.
+SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
+_LETTERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
 
 
-def describe(data: bytes) -> str | None:
-    """Describe the first picture of a TIFF file; None if its tags or pixels are not whole."""
-    directory = Directory(data, "<" if data[:2] == b"II" else ">", {})
-    try:
-        for tag, *entry in _entries(data, directory.order):
-            directory.tags.setdefault(tag, (entry[0], entry[1], entry[2]))
-        return _described(directory, len(data))
-    except (struct.error, IndexError, ValueError, OverflowError, MemoryError):
-        return None
+class Directory:
+    """Tags of the first picture of a TIFF file.
 
+    Parameters
+    ----------
+    data : bytes
+        The file.
 
-def _described(directory: Directory, length: int) -> str | None:
-    places = [place for tag in _OFFSETS if tag in directory.tags for place in directory.values(tag)]
-    if not directory.value(_WIDTH) or not directory.value(_HEIGHT) or not places or max(places) >= length:
-        return None
-    bands, bits = directory.value(_SAMPLES, 1), max(directory.values(_BITS, 1))
-    kind = _FORMATS.get(max(directory.values(_FORMAT, 1)), "")
-    compression = directory.value(_COMPRESSION, 1)
-    packed = "" if compression in _KNOWN else f", compressed by method {compression}"
-    colors = _COLORS.get(directory.value(_PHOTOMETRIC), "")
-    plural = "" if bands == 1 else "s"
-    return f"begins like a TIFF of {bands} band{plural} of {bits}-bit {kind}pixels{colors}{packed}, {ADVICE}"
+    Attributes
+    ----------
+    data : bytes
+        The file.
+    tags : dict of int to (int, int, int)
+        Type, number of values and their place, of the tags that the caller has put here from `entries`.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self._order = data, "<" if data[:2] == b"II" else ">"
+        self.tags: dict[int, tuple[int, int, int]] = {}
+
+    def entries(self) -> Iterator[tuple[int, int, int, int]]:
+        """Yield tag, type, number of values and their place, for each entry.
+
+        Raises
+        ------
+        struct.error
+            If the file ends before.
+        """
+        data, order = self.data, self._order
+        big = data[2:4] in (b"+\0", b"\0+")
+        entry, number, inside = ("HHQQ", "Q", 8) if big else ("HHII", "H", 4)
+        (at,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
+        (entries,) = struct.unpack_from(order + number, data, at)
+        at += struct.calcsize(order + number)
+        size = struct.calcsize(order + entry)
+        for start in range(at, at + entries * size, size):
+            tag, kind, count, place = struct.unpack_from(order + entry, data, start)
+            fits = count * SIZES.get(kind, 1) <= inside
+            yield tag, kind, count, start + (12 if big else 8) if fits else place
+
+    def values(self, tag: int, default: int = 0) -> tuple[int, ...]:
+        """Return the whole numbers of a tag."""
+        if tag not in self.tags:
+            return (default,)
+        kind, count, place = self.tags[tag]
+        return struct.unpack_from(f"{self._order}{count}{_LETTERS.get(kind, 'B')}", self.data, place)
+
+    def value(self, tag: int, default: int = 0) -> int:
+        """Return the first number of a tag."""
+        return self.values(tag, default)[0]
+
+    def first(self, tags: Sequence[int]) -> tuple[int, ...]:
+        """Return the whole numbers of the first of several tags that the file has."""
+        return next((self.values(tag) for tag in tags if tag in self.tags), ())
