@@ -87,8 +87,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
     cache : "memory", path of a folder, True or None, default="memory"
         Where rows are kept, by the content of the sample: a search embeds every sample once, whatever the number of
         folds and candidates. ``"memory"`` is bounded and lasts as long as the process; a folder is shared by processes
-        and sessions (True: one in the user's cache folder); None does not even fingerprint samples, which is fastest
-        for a single pass.
+        and sessions (True: one in the user's cache folder); None does not fingerprint samples: fastest for one pass.
     on_error : {"raise", "nan"}, default="raise"
         What to do with a sample that cannot be read: raise `SampleError`, which names it, or return a row of NaN and
         warn once with the list (`BadSamplesWarning`). Rows are never dropped.
@@ -121,10 +120,9 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
     Notes
     -----
     A sample is an image: its path, its encoded ``bytes``, an open file, a ``PIL.Image``, a ``uint8`` array (height,
-    width, 3) in RGB or (height, width), or a dictionary of Hugging Face; the guide's page on images lists all. X is a
-    list, an array of shape (n,), a 4-D ``uint8`` array, a column, a frame with one column, or a generator. Images are
-    turned upright as their metadata says, transparent parts are put on white, and of an animation the first frame
-    counts. For text backbones (``skltransfer[text]``) a sample is a ``str``; for those of numbers X is an array.
+    width, 3) in RGB, or others that the guide's page on images lists. X is a list, an array of shape (n,), a 4-D
+    ``uint8`` array, a column, a frame with one column, or a generator. Images are turned upright as their metadata
+    says, and transparent parts are put on white. For text backbones a sample is a ``str``, for others X is numeric.
 
     A search over `layer`, `pool` and `normalize` costs little more than one pass: where a layer or a pooling is chosen
     and there is a cache, `fit_transform` runs the whole graph and keeps every layer the card lists (if it lists up to
