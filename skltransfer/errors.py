@@ -18,6 +18,7 @@
     │   └── OutOfMemoryError     (MemoryError)   not even one row fits into its memory
     ├── SampleError              (ValueError)    a sample cannot be read
     ├── FolderError              (ValueError)    a folder does not hold labeled images
+    ├── TableError               (ValueError)    a table does not hold paths and labels
     └── CacheError               (ValueError)    a folder does not hold a cache, or a damaged one
 
     Unreadable                                   internal: the reason why a sample cannot be read
@@ -67,6 +68,7 @@ __all__ = [
     "SampleError",
     "SklTransferError",
     "SklTransferWarning",
+    "TableError",
     "UnknownModelError",
     "UnsafeModelError",
 ]
@@ -173,8 +175,8 @@ class Failure:
     reason: str = field(compare=False)
 
     def __str__(self) -> str:
-        """Format as one line; the path is escaped, because a file name may contain line breaks."""
-        where = f" ({self.path!r})" if self.path is not None else ""
+        """Format as one line; the path is escaped and cut, because a file name may contain line breaks and be none."""
+        where = f" ({shorten(repr(self.path))})" if self.path is not None else ""
         return f"sample {self.index}{where}: {self.reason}"
 
 
@@ -205,6 +207,10 @@ class FolderError(SklTransferError, ValueError):
     """A folder does not hold labeled images: one subfolder per class, with enough images in each."""
 
 
+class TableError(SklTransferError, ValueError):
+    """A table does not hold the columns that are asked for, or some of their cells are empty."""
+
+
 class Unreadable(Exception):
     """A sample cannot be read; the message is the reason. The stream turns it into a `Failure`."""
 
@@ -214,7 +220,10 @@ class CacheError(SklTransferError, ValueError):
 
 
 class SklTransferWarning(UserWarning):
-    """Base of every warning issued by skltransfer."""
+    """Base of every warning issued by skltransfer; strangers' names in it are shown as in `SklTransferError`."""
+
+    def __str__(self) -> str:
+        return shorten(visible(super().__str__(), keep="\n\t"), MESSAGE)
 
 
 class BadSamplesWarning(SklTransferWarning):

@@ -11,14 +11,14 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from skltransfer._engine import catalog, judge, runtime, stream
+from skltransfer._engine import catalog, judge, process, runtime, stream
 from skltransfer._engine import plan as plans
+from skltransfer._engine.listing import ADVICE, SUFFIXES, check_is_folder, list_classes
 from skltransfer._engine.modalities import image as images
 from skltransfer._engine.samples import Samples
 from skltransfer.cards import Card, ImageSpec
@@ -27,7 +27,6 @@ from skltransfer.errors import CardError, Failure, FolderError
 
 Indices = npt.NDArray[np.int64]
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 #: Most images of a demo: more would take minutes. With many classes, `MIN_PER_CLASS` images of each are used instead.
 MAX_IMAGES, MIN_PER_CLASS = 1000, 20
 #: Folds and their repetitions. A class needs as many images as folds, to be in both parts of every split.
@@ -36,8 +35,6 @@ FOLDS, REPEATS = 5, 2
 LABELS = (2, 5, 10, 20, 50, 100)
 #: Preparation for the baseline. The backbone has read the images before, so there is no limit of their size.
 BASELINE = ImageSpec(size=(32, 32), resize="squash", draft=True, max_pixels=2**31)
-
-ADVICE = "Pass a folder with one subfolder of images per class, such as photos/cat/1.jpg and photos/dog/1.jpg."
 
 
 class LabeledImages(NamedTuple):
@@ -204,24 +201,12 @@ def load(folder: str | os.PathLike[str] | None = None) -> LabeledImages:
     if folder is None:
         emoji: Any = load_emoji()
         return LabeledImages(emoji.images, emoji.target, tuple(emoji.target_names))
-    classes = _classes(Path(folder))
-    samples = [str(file) for files in classes.values() for file in files]
+    place = process.expand(folder)
+    check_is_folder(place)
+    classes, _ = list_classes(place)
+    samples = [path for files in classes.values() for path in files]
     y = np.repeat(np.arange(len(classes)), [len(files) for files in classes.values()])
     return _checked(LabeledImages(samples, y, tuple(classes)), folder)
-
-
-def _classes(folder: Path) -> dict[str, list[Path]]:
-    """List the images of every subfolder."""
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise FolderError(f"The folder {str(folder)!r} {what}. {ADVICE}")
-    subfolders = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    return {subfolder.name: _images(subfolder) for subfolder in subfolders}
-
-
-def _images(folder: Path) -> list[Path]:
-    files = sorted(folder.iterdir())
-    return [file for file in files if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
 
 
 def _checked(data: LabeledImages, folder: object, dropped: Sequence[Failure] = ()) -> LabeledImages:

@@ -134,7 +134,8 @@ class Plan:
             raise CardError(
                 f"The card of {self.card.name!r} takes {modality.name} samples and lists no file {missing[0]!r}."
             )
-        return modality.preparer(self.recipe.input, self.files() if modality.needs else {})
+        views = {} if self.recipe.views is None else {"views": self.recipe.views}
+        return modality.preparer(self.recipe.input, self.files() if modality.needs else {}, **views)
 
     def load(self) -> onnx.ModelProto:
         """Load the backbone's own graph, out of the bytes that were hashed.
@@ -165,6 +166,7 @@ def make(
     pool: str = "auto",
     normalize: bool = False,
     precision: str = "auto",
+    views: str | None = None,
     **changes: Any,
 ) -> Plan:
     """Build a plan from a completed card and the user's choices.
@@ -175,7 +177,7 @@ def make(
         From `load_card`.
     device : runtime.Device
         Where it will run.
-    layer, pool, normalize, precision
+    layer, pool, normalize, precision, views
         As in `PretrainedEmbedder`.
     **changes
         Fields of the card's input to set for this plan, such as ``max_length``.
@@ -200,9 +202,23 @@ def make(
     normalize = bool(normalize) or (card.normalize and layer is None)
     axes = check_pool(how, names, shapes, spec)
     fingerprint = hub.fingerprint(card, digests)
-    recipe = Recipe(fingerprint, spec, names, how, normalize, str(precision), device.kind, axes)
+    recipe = Recipe(fingerprint, spec, names, how, normalize, str(precision), device.kind, axes, views=views)
+    _check_views(recipe, card)
     plan = Plan(card, recipe, device, _row_shape(recipe, shapes), digests=digests)
     return dataclasses.replace(plan, wider=_wider(plan))
+
+
+def _check_views(recipe: Recipe, card: Card) -> None:
+    """Refuse views that samples do not have, or whose mean has no places."""
+    if recipe.views is None:
+        return
+    if recipe.views not in (known := modalities.of(recipe.input).views):
+        raise CardError(
+            f"views={recipe.views!r} is not for {card.modality} samples, which {card.name!r} takes"
+            + (f"; they have {', '.join(map(repr, known))}." if known else ".")
+        )
+    if recipe.pool == "none":
+        raise LayerError(f"pool='none' keeps every place, and views={recipe.views!r} averages rows; choose one.")
 
 
 def changed(card: Card, changes: Mapping[str, Any]) -> InputSpec:
@@ -297,7 +313,7 @@ def _wider(plan: Plan) -> Plan | None:
     axes = tuple(spatial_axes(len(shape) + 1, recipe.input.layout) if len(shape) > 1 else () for shape in shapes)
     parts = _parts(layers, shapes, axes)
     wanted = [parts.get((name, recipe.pool)) or parts.get((name, "")) for name in recipe.layers]
-    if None in wanted or len(parts) == 1 or (recipe.normalize and recipe.input.averaged):
+    if None in wanted or len(parts) == 1 or (recipe.normalize and recipe.averaged):
         return None
     wide = dataclasses.replace(recipe, layers=layers, pool="shared", normalize=False, axes=axes)
     columns = tuple(part for part in wanted if part is not None)

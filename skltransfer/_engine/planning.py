@@ -53,7 +53,7 @@ def find(key: Hashable) -> Planned | None:
 
 
 #: Parameters of an estimator that decide its plan.
-CHOICES = ("model", "device", "precision", "layer", "pool", "normalize", "max_length", "long_text", "prompt")
+CHOICES = ("model", "device", "precision", "layer", "pool", "normalize", "max_length", "long_text", "prompt", "views")
 
 
 def key_of(

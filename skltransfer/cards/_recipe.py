@@ -49,6 +49,8 @@ class Recipe:
         Kind of device ("cpu", "cuda", "tensorrt"): they differ in the last digits.
     axes : tuple of tuple of int
         For each layer the axes that pooling reduces, the batch axis being 0; empty for a layer that is a row already.
+    views : {"flip"} or None
+        ``"flip"``: a row is the mean of those of an image and of its mirror image.
     """
 
     graph: str
@@ -59,6 +61,12 @@ class Recipe:
     precision: str = "auto"
     device: str = "cpu"
     axes: tuple[Axes, ...] = ()
+    views: str | None = None
+
+    @property
+    def averaged(self) -> bool:
+        """Whether the row of a sample may be the mean of several: of views, or of the parts of a text."""
+        return self.views is not None or self.input.averaged
 
     @cached_property
     def key(self) -> str:
@@ -81,5 +89,7 @@ class Recipe:
             "precision": self.precision,
             "device": self.device,
         }
+        if self.views is not None:
+            settled["views"] = self.views
         by_rule = [spatial_axes(len(axes) + 2, self.input.layout) if axes else () for axes in self.axes]
         return settled if by_rule == list(self.axes) else {**settled, "axes": self.axes}

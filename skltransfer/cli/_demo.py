@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from skltransfer import report
 from skltransfer._engine import demo
@@ -18,8 +16,6 @@ DEFAULT_PICTURE = Path("skltransfer-demo.png")
 #: Number of unreadable images that are named; the others are counted.
 MAX_NAMED = 10
 NEXT = """\
-from pathlib import Path
-
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from skltransfer import PretrainedEmbedder
@@ -29,9 +25,10 @@ pipe = Pipeline([("embed", embed), ("clf", LogisticRegression(max_iter=1000))])
 pipe.fit({X}, y)
 print(pipe.predict({X}[:5]))
 """
-LOAD_FOLDER = """
-paths = sorted(p for p in Path({folder!r}).glob("*/*") if p.suffix.lower() in {suffixes!r})
-y = [p.parent.name for p in paths]
+LOAD_FOLDER = """from skltransfer.datasets import load_folder
+
+data = load_folder({folder!r})
+paths, y = data.paths, [data.target_names[i] for i in data.target]
 """
 LOAD_EMOJI = """from skltransfer.datasets import load_emoji
 
@@ -55,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     say(_remarks(result))
     say(_picture(result, args.output))
     say("\nNext, in Python:\n")
-    say(textwrap.indent(snippet(args, result.data.samples), "    "))
+    say(textwrap.indent(snippet(args), "    "))
     if args.folder is None:
         say("With your own images, one subfolder per class:\n\n    skltransfer demo FOLDER")
     return 0
@@ -96,14 +93,12 @@ def _picture(result: demo.Result, path: Path) -> str:
     return f"Picture: {visible(path)}"
 
 
-def snippet(args: argparse.Namespace, samples: Sequence[Any]) -> str:
+def snippet(args: argparse.Namespace) -> str:
     """Return a script that trains a classifier on the same images."""
     model = "" if args.model == DEFAULT_MODEL else repr(args.model)
     if args.folder is None:
-        return NEXT.partition("\n\n")[2].format(load=LOAD_EMOJI, model=model, X="images")
-    suffixes = {Path(path).suffix.lower() for path in samples}
-    load = LOAD_FOLDER.format(folder=args.folder, suffixes=tuple(sorted(suffixes)))
-    return NEXT.format(load=load, model=model, X="paths")
+        return NEXT.format(load=LOAD_EMOJI, model=model, X="images")
+    return NEXT.format(load=LOAD_FOLDER.format(folder=args.folder), model=model, X="paths")
 
 
 COMMAND = Command("demo", "compare embeddings with raw pixels on emoji or on your images", run, add_arguments)

@@ -57,7 +57,7 @@ def test_demo_names_images_that_cannot_be_read(photos, model, no_matplotlib, cap
 
 def test_what_the_demo_says_to_type_about_emoji_is_python():
     args = cli.make_parser().parse_args(["demo"])
-    snippet = cli._demo.snippet(args, [])
+    snippet = cli._demo.snippet(args)
     assert "PretrainedEmbedder()" in snippet
     assert compile(snippet, "snippet", "exec")
 

@@ -204,7 +204,7 @@ def test_column_transformer_hands_over_one_column(embedder, paths, library, colu
     transformer = ColumnTransformer([("embed", embedder, column)], remainder="passthrough")
     rows = transformer.fit_transform(frame)
     np.testing.assert_allclose(rows, np.column_stack([ROWS, range(6)]), rtol=1e-6)
-    assert transformer.get_feature_names_out()[0] == "embed__pretrainedembedder0"
+    assert transformer.get_feature_names_out()[0] == "embed__photo_0"
 
 
 def test_column_transformer_gives_a_frame_with_the_index(embedder, paths):

@@ -13,9 +13,9 @@ from tests.paths import PACKAGE as ROOT
 FLOORS = [
     ["errors", "_version"],
     ["_versions"],
-    ["_deprecated", "process"],
-    ["cards", "datasets"],
-    ["hub", "graph", "runtime", "modalities", "samples", "cache", "progress", "training"],
+    ["_deprecated", "listing", "process"],
+    ["cards", "datasets", "sources"],
+    ["hub", "graph", "runtime", "modalities", "samples", "cache", "columns", "progress", "training"],
     ["inspection", "trial"],
     ["registry", "plan"],
     ["catalog", "stream"],
@@ -24,7 +24,7 @@ FLOORS = [
     ["planning", "convert"],
     ["judge"],
     ["demo", "profile"],
-    ["embedder"],
+    ["embedder", "heads"],
     ["report", "selection", "serving", "testing"],
     ["cli"],
     ["__main__"],
@@ -41,6 +41,7 @@ LIBRARIES = {
     "datasets": {"sklearn"},
     "quantization": {"onnxruntime"},
     "embedder": {"sklearn"},
+    "heads": {"sklearn"},
     "progress": {"sklearn"},
     "testing": {"onnx", "tokenizers"},
     "judge": {"sklearn", "scipy", "joblib", "threadpoolctl"},
@@ -49,7 +50,9 @@ LIBRARIES = {
     "serving": {"sklearn"},
     "report": {"sklearn", "matplotlib", "PIL", "threadpoolctl"},
 }
-NUMPY_FREE = {"errors", "cards", "hub", "cli", "registry", "process"}
+NUMPY_FREE = {"errors", "cards", "hub", "cli", "registry", "process", "listing", "sources"}
+#: Public rooms that know nothing of ours but errors: they work with rows of any origin.
+ALONE = {"heads"}
 STARTS_THREADS = {"stream", "runtime"}
 #: Models, rows, checkpoints, pictures where the user says, the folder of a converted model, and graphs to test with.
 WRITES_FILES = {"hub", "cache", "training", "report", "convert", "quantization", "testing"}
@@ -123,6 +126,11 @@ def test_every_room_has_its_floor(path):
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_imports_only_go_down(path):
     assert [other for other in sorted(rooms_used(path)) if FLOOR[other] >= FLOOR[room(path)]] == []
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if room(p) in ALONE], ids=name)
+def test_rooms_of_rows_import_nothing_of_the_package_but_errors(path):
+    assert rooms_used(path) <= {"errors"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)

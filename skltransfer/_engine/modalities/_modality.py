@@ -113,7 +113,8 @@ class Modality:
         Takes a `graph.Editor`, the spec and a `GraphInfo`; puts the nodes before the graph that turn collated pieces
         into its inputs.
     preparer : callable
-        Takes the spec and the verified files of the card by role; returns a `Preparer`.
+        Takes the spec and the verified files of the card by role; returns a `Preparer`. Where the recipe has views, it
+        also takes ``views``.
     synthetic : callable or None
         Takes a purpose, ``"compare"`` or ``"measure"``; returns samples for it, the same on every machine. None where
         nobody can make them up.
@@ -131,6 +132,8 @@ class Modality:
         Whether X is a numeric array, checked as scikit-learn checks numbers, and not a column of samples.
     needs : tuple of str
         Roles of files a card must list.
+    views : tuple of str
+        Views that the mean may be taken of, as in `Recipe`.
     """
 
     name: str
@@ -139,7 +142,7 @@ class Modality:
     complete: Callable[[Any, GraphInfo, Mapping[str, Any]], dict[str, Any]]
     check: Callable[[Any, GraphInfo], None]
     preprocess: Callable[[Any, Any, GraphInfo], None]
-    preparer: Callable[[Any, Mapping[str, File]], Preparer]
+    preparer: Callable[..., Preparer]
     synthetic: Callable[[str], list[Any]] | None = None
     to_tensor: Callable[[Any, Any], npt.NDArray[Any]] | None = None
     faster: Callable[[Any], InputSpec | None] | None = None
@@ -149,6 +152,7 @@ class Modality:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     numeric: bool = False
     needs: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
 
 
 class Plain:

@@ -14,7 +14,7 @@ from skltransfer._engine.runtime import _driver
 from skltransfer._engine.runtime._device import ALL, Device
 from skltransfer._engine.runtime._diagnosis import check_cudnn, diagnose
 from skltransfer._engine.runtime._providers import PROVIDERS, import_onnxruntime, preload_cuda, provider_options
-from skltransfer.errors import DeviceError, DeviceWarning, warn
+from skltransfer.errors import DeviceError, DeviceWarning, shorten, warn
 
 #: A graph of one Identity node on float32 (1,), enough to see whether a provider starts. Written out because this room
 #: does not import onnx; a test rebuilds it with onnx and compares.
@@ -48,7 +48,8 @@ def resolve(name: str) -> Device:
     match = re.fullmatch(r"(cpu|(cuda|tensorrt)(?::(\d+|all))?)", name)
     if match is None:
         raise ValueError(
-            f"device={name!r} is not one of 'auto', 'cpu', 'cuda', 'cuda:1', 'cuda:all' or, likewise, 'tensorrt'."
+            f"device={shorten(repr(name))} is not one of 'auto', 'cpu', 'cuda', 'cuda:1', 'cuda:all' or, likewise, "
+            "'tensorrt'."
         )
     device = Device(match[2] or "cpu", ALL if match[3] == "all" else int(match[3] or 0))
     for single in device.each() if device.kind != "cpu" else ():

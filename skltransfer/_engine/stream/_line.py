@@ -192,7 +192,10 @@ class Pipelined(Line):
         pieces = [piece for item in batch.items for piece in item.pieces]
         session, self._seen = work.session(pieces[0], device), self._seen + 1
         if not session.batch_size and (session.best or self._seen >= SETTLED):
-            work.batch_size = self.window = session.tune(work.preparer.collate(pieces))
+            rows = session.tune(work.preparer.collate(pieces))
+            work.batch_size = self.window = max(
+                1, rows * len(batch.items) // len(pieces)
+            )  # views are rows of their own
 
 
 LINES: dict[str, type[Line]] = {"cpu": Fused, "cuda": Pipelined, "tensorrt": Pipelined}

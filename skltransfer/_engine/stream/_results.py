@@ -56,7 +56,7 @@ class Results:
             return
         self._ledger.release({item.key for item, _ in batch.failed})
         for item, reason in batch.failed:
-            path = self._preparer.path(item.sample)
+            path = self._preparer.path(item.sample if item.sample is not None else item.source)
             failures = {index: Failure(index, path, reason) for index in self._ledger.indices(item)}
             self.place(failures)
             self._first = min([*failures.values(), *([self._first] if self._first else [])])

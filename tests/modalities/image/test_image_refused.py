@@ -1,7 +1,10 @@
 """What is no image, or no safe one, is refused at once and with the reason."""
 
+import base64
+import dataclasses
 import io
 import os
+import re
 import socket
 import time
 import tracemalloc
@@ -10,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from skltransfer._engine.modalities.image import _decode, _read
+from skltransfer._engine import sources
+from skltransfer._engine.modalities.image import _decode
 from skltransfer.cards import ImageSpec
 from skltransfer.errors import InputWarning
 from tests.modalities.image.support import NOISE, PHOTO, encoded, pixels, refusal
@@ -31,6 +35,25 @@ from tests.modalities.image.support import NOISE, PHOTO, encoded, pixels, refusa
         (b"%PDF-1.7", "a PDF document"),
         (b"PK\x03\x04\x14", "a ZIP archive"),
         (b"\x1f\x8b\x08", "gzip data"),
+        (
+            b"\0\0\0\x1cftypheic\0\0\0\0mif1heic",
+            "HEIC, as telephones write it; save it as JPEG, or pip install",
+        ),
+        (b"\0\0\0\x20ftypmif1\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x20ftypavif\0\0\0\0", "AVIF; save it as JPEG or PNG, or give what Pillow opens"),
+        (b"\0\0\0\x20ftypmif1\0\0\0\0miafavif", "AVIF"),
+        (b"\0\0\0\x20ftypisom\0\0\0\0", "a video; give its frames as arrays"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000; save it as JPEG or PNG"),
+        (b"\xff\x4f\xff\x51\0", "JPEG 2000"),
+        (b"\xff\x0a\0", "JPEG XL"),
+        (b"8BPS\0\1", "a document of Photoshop"),
+        (bytes(128) + b"DICM", "DICOM; read it with pydicom"),
+        (b"\x93NUMPY\1\0", "a .npy file; give np.load(path)"),
+        (base64.b64encode(encoded(PHOTO, "JPEG")), "an image in base64; give base64.b64decode(data)"),
+        (base64.encodebytes(encoded(PHOTO, "PNG")), "an image in base64"),
+        (base64.b64encode(encoded(NOISE, "BMP")), "an image in base64"),
+        (b"data:image/png;base64,iVBORw0KGgo=", "a data URL; give its bytes"),
+        (b"https://example.org/a.jpg", "an address of the web"),
         (b"just text", r"its first bytes are b'just text'"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n", "PostScript, which is a program"),
     ],
@@ -71,7 +94,7 @@ def test_folder_is_refused_with_the_way_to_list_it(tmp_path):
 
 def test_file_that_is_too_long_is_refused_unread(tmp_path):
     with (tmp_path / "a.png").open("wb") as file:
-        file.truncate(_read.MAX_BYTES + 1)
+        file.truncate(sources.MAX_BYTES + 1)
     assert refusal(tmp_path / "a.png") == "has 268,435,457 bytes, more than the 268,435,456 an image may have"
 
 
@@ -94,7 +117,10 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(width, height):
     message = refusal(data)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert message == f"has {width} x {height} pixels, more than the card's max_pixels=50,000,000"
+    assert message == (
+        f"has {width} x {height} pixels, more than the card's max_pixels=50,000,000; to allow it: "
+        f"load_card(model, max_pixels={width * height:_})"
+    )
     assert peak < 10**7
 
 
@@ -105,7 +131,15 @@ def test_decompression_bomb_is_refused():
 
 def test_cap_on_pixels_is_that_of_the_card():
     spec = ImageSpec((8, 8), "squash", max_pixels=63)
-    assert refusal(encoded(NOISE), spec) == "has 8 x 8 pixels, more than the card's max_pixels=63"
+    said = refusal(encoded(NOISE), spec)
+    assert said == "has 8 x 8 pixels, more than the card's max_pixels=63; to allow it: load_card(model, max_pixels=64)"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_what_a_refusal_of_many_pixels_says_to_type_allows_them(kind):
+    data, spec = encoded(PHOTO, kind), ImageSpec((8, 8), "squash", max_pixels=900)
+    allowed = int(re.search(r"max_pixels=([\d_]+)\)", refusal(data, spec))[1])
+    assert pixels(data, dataclasses.replace(spec, max_pixels=allowed)).shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize(("width", "height"), [(30000, 2), (2, 30000), (1_000_000, 1), (1, 1)])
@@ -152,9 +186,16 @@ def test_pixels_of_unknown_range_are_refused(mode, kind):
         (np.zeros((8, 8, 3), bool), "a bool array: its range is not known"),
         (np.zeros((3, 4, 4), np.uint8), "an array of shape (3, 4, 4) is not (height, width, 3) or (height, width); if"),
         (np.zeros((1, 4, 4), np.uint8), "give x.transpose(1, 2, 0)"),
-        (np.zeros((8, 8, 4), np.uint8), "an array of shape (8, 8, 4) is not (height, width, 3)"),
+        (np.zeros((4, 8, 8), np.uint8), "give x.transpose(1, 2, 0)"),
+        (np.zeros((8, 8, 2), np.uint8), "an array of shape (8, 8, 2) is not (height, width, 3)"),
+        (
+            np.ma.masked_array(np.zeros((8, 8, 3), np.uint8), mask=True),
+            "a masked array: what its masked pixels look like",
+        ),
         (np.zeros((2, 8, 8, 3), np.uint8), "an array of shape (2, 8, 8, 3) is not"),
-        (np.zeros(8, np.uint8), "an array of shape (8,) is not"),
+        (np.zeros(8, np.uint8), "its first bytes are"),
+        (np.zeros(0, np.uint8), "an array of shape (0,) is not"),
+        (np.zeros(8, np.int8), "a int8 array: its range is not known"),
         (np.array(7, np.uint8), "an array of shape () is not"),
         (np.zeros((0, 8, 3), np.uint8), "an array of shape (0, 8, 3) has no pixels"),
         (np.zeros((0, 8), np.uint8), "has no pixels"),
@@ -169,6 +210,11 @@ def test_image_object_without_pixels_is_refused(size):
     assert "has no pixels" in refusal(Image.new("RGB", size))
 
 
+def test_bytes_of_numpy_that_lose_zeros_are_refused():
+    (sample,) = np.array([b"\xff\xd8\0"])
+    assert refusal(sample).startswith("an array of dtype S has lost the zeros at the end of each sample; give a list")
+
+
 @pytest.mark.parametrize("missing", [None, float("nan"), np.nan, np.float32("nan")])
 def test_missing_sample_is_said_to_be_missing(missing):
     assert refusal(missing) == f"the sample is missing ({missing!r})"
@@ -180,7 +226,7 @@ def test_missing_sample_of_pandas_is_said_to_be_missing():
     assert (refusal(pd.NA), refusal(pd.NaT)) == ("the sample is missing (<NA>)", "the sample is missing (NaT)")
 
 
-@pytest.mark.parametrize("sample", [7, 0.5, ["a.jpg"], {"path": "a.jpg"}, object(), np.float64(1), {1}, type])
+@pytest.mark.parametrize("sample", [7, 0.5, ["a.jpg"], {"file": "a.jpg"}, {}, object(), np.float64(1), {1}, type])
 def test_sample_of_another_type_is_refused_by_its_type(sample):
     assert refusal(sample).startswith(f"{type(sample).__name__} is no image; give a path, encoded bytes")
 

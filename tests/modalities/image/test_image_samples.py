@@ -1,5 +1,6 @@
 """Every kind of sample that is an image, and every format that is read."""
 
+import io
 import os
 from pathlib import Path
 
@@ -24,8 +25,19 @@ from tests.modalities.image.support import NOISE, encoded, pixels
         lambda p: NOISE,
         lambda p: np.asfortranarray(NOISE),
         lambda p: np.dstack([NOISE, NOISE])[..., :3],
+        lambda p: np.fromfile(p, np.uint8),
+        lambda p: np.dstack([NOISE, np.full((8, 8), 255, np.uint8)]),
+        lambda p: {"bytes": p.read_bytes(), "path": None},
+        lambda p: {"bytes": p.read_bytes(), "path": "train/noise.png"},
+        lambda p: {"bytes": None, "path": str(p)},
+        lambda p: io.BytesIO(p.read_bytes()),
+        Path.as_uri,
     ],
-    ids=["str", "Path", "np.str_", "bytes", "bytearray", "memoryview", "PIL", "array", "fortran", "view"],
+    ids=[
+        *("str", "Path", "np.str_", "bytes", "bytearray", "memoryview", "PIL", "array", "fortran", "view"),
+        *("np.fromfile", "RGBA", "dictionary of bytes", "dictionary with a name", "dictionary of a path"),
+        *("BytesIO", "file://"),
+    ],
 )
 def test_same_picture_in_any_form_gives_the_same_pixels(file, kind):
     np.testing.assert_array_equal(pixels(kind(file)), NOISE)
@@ -55,3 +67,24 @@ def test_any_file_name_can_be_opened(tmp_path, name):
         file.write(encoded(NOISE))
     assert images.read(path).path == path
     np.testing.assert_array_equal(pixels(path), NOISE)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 4), (2, 9, 4), (9, 3, 4)])
+def test_rgba_array_is_the_picture_that_its_file_is(shape):
+    rgba = np.random.default_rng(3).integers(0, 256, shape, dtype=np.uint8)
+    np.testing.assert_array_equal(pixels(rgba), pixels(encoded(rgba)))
+    assert images.read(rgba).digest() == images.read(np.asfortranarray(rgba)).digest()
+
+
+def test_stack_of_rgba_arrays_gives_its_pictures():
+    from skltransfer._engine.samples import unpack
+
+    stack = np.random.default_rng(3).integers(0, 256, (2, 8, 8, 4), dtype=np.uint8)
+    got = [pixels(sample) for sample in unpack(stack).items]
+    np.testing.assert_array_equal(got, [pixels(encoded(rgba)) for rgba in stack])
+
+
+def test_home_folder_is_known(file, monkeypatch):
+    monkeypatch.setenv("HOME", str(file.parent))
+    np.testing.assert_array_equal(pixels("~/noise.png"), NOISE)
+    assert images.read("~/noise.png").path == str(file)

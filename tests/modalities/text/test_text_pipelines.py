@@ -20,7 +20,7 @@ TARGET = [1, 0, 0, 1, 0, 0] * 2
 def test_column_of_a_frame_beside_numbers(column, library, embedder):
     columns = [("text", embedder, column), ("number", "passthrough", ["stars"])]
     made = ColumnTransformer(columns).set_output(transform="pandas").fit_transform(library(FRAME))
-    assert list(made.columns) == [*(f"text__pretrainedembedder{i}" for i in range(3)), "number__stars"]
+    assert list(made.columns) == [*(f"text__review_{i}" for i in range(3)), "number__stars"]
     np.testing.assert_allclose(made.iloc[:6, :3], ROWS, rtol=1e-5)
 
 

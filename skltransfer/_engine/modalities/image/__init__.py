@@ -47,5 +47,6 @@ IMAGE = Modality(
     presets=PRESETS,
     synthetic=synthetic,
     to_tensor=lambda sample, spec: to_tensor([sample], spec),
+    views=("flip",),
     faster=lambda spec: None if spec.draft else dataclasses.replace(spec, draft=True),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from skltransfer._engine import process
 from skltransfer._engine.modalities.image._decode import SECONDS, SECONDS_A_MEGAPIXEL, decode
-from skltransfer._engine.modalities.image._geometry import Pixels, draft_size, fit
+from skltransfer._engine.modalities.image._geometry import Pixels, draft_size, fit_views
 from skltransfer.cards import ImageSpec
 from skltransfer.errors import Unreadable
 
@@ -24,7 +25,14 @@ from skltransfer.errors import Unreadable
 START = 20.0
 
 
-def prepare(data: bytes, spec: ImageSpec, *, hurried: bool = False) -> Pixels:
+def prepare(
+    data: bytes,
+    spec: ImageSpec,
+    *,
+    hurried: bool = False,
+    views: str | None = None,
+    note: Callable[[int], object] = lambda bits: None,
+) -> Pixels:
     """Decode and scale a file in a child process.
 
     Parameters
@@ -33,12 +41,15 @@ def prepare(data: bytes, spec: ImageSpec, *, hurried: bool = False) -> Pixels:
         The file.
     spec : ImageSpec
         Of the card.
-    hurried : bool
+    hurried, note
         As for `decode`.
+    views : str or None
+        As for `fit_views`.
 
     Returns
     -------
     ndarray of shape (height, width, 3), uint8, RGB
+        With views, (2, height, width, 3).
 
     Raises
     ------
@@ -46,9 +57,9 @@ def prepare(data: bytes, spec: ImageSpec, *, hurried: bool = False) -> Pixels:
         If it cannot be decoded, or not in time.
     """
     seconds = SECONDS + (0 if hurried else SECONDS_A_MEGAPIXEL * min(spec.max_pixels, 10**8) / 1e6)
-    request = json.dumps({"spec": dataclasses.asdict(spec), "seconds": seconds})
+    request = json.dumps({"spec": dataclasses.asdict(spec), "seconds": seconds, "views": views})
     try:
-        reason, pixels = process.pipe_child(__name__, request, data, seconds=2 * seconds + START)
+        said, pixels = process.pipe_child(__name__, request, data, seconds=2 * seconds + START)
     except process.ChildFailure as err:
         if not err.started:
             raise Unreadable(f"has to be decoded in a child process. {err.machine}") from None
@@ -56,20 +67,25 @@ def prepare(data: bytes, spec: ImageSpec, *, hurried: bool = False) -> Pixels:
             f"takes longer to decode than {seconds:.1f} s of processor time, or ends its decoder (status "
             f"{err.status}); it is built or damaged, save it again"
         ) from None
-    if reason:
-        raise Unreadable(reason)
-    return np.frombuffer(pixels, np.uint8).reshape(*spec.size, 3)
+    if not pixels:
+        raise Unreadable(said)
+    if said:
+        note(int(said))
+    return np.frombuffer(pixels, np.uint8).reshape(*(() if views is None else (-1,)), *spec.size, 3)
 
 
 def answer(request: str, data: bytes) -> tuple[str, bytes]:
-    """Decode and scale a file, in the child; return a reason or the pixels."""
+    """Decode and scale a file, in the child; return the reason why not, or the bits that were noted and the pixels."""
     given: dict[str, Any] = json.loads(request)
     _limit_processor_time(given["seconds"])
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given["spec"].items()}
     spec = ImageSpec(**fields)
     draft = partial(draft_size, spec=spec) if spec.draft else None
+    finish = partial(fit_views, spec=spec, views=given["views"])
+    noted: list[int] = []
     try:
-        return "", decode(data, max_pixels=spec.max_pixels, finish=partial(fit, spec=spec), draft=draft).tobytes()
+        seen = decode(data, max_pixels=spec.max_pixels, finish=finish, draft=draft, note=noted.append)
+        return "".join(map(str, noted)), np.stack(seen).tobytes()
     except Unreadable as err:
         return str(err), b""
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skltransfer._engine.modalities.image._geometry import ORIENTATIONS, Box
+from skltransfer._engine.modalities.image._orientation import methods
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -73,7 +74,7 @@ class Bands:
         part = self._shrink(axis, lengths[axis], spans[axis], other, filter_)
         low, high = (place - other[0] for place in spans[1 - axis])
         scaled = part.resize(lengths, filter_, box=_box(1 - axis, (low, high), (0, lengths[axis])))
-        method = _methods()[self._orientation]
+        method = methods()[self._orientation]
         return scaled if method is None else scaled.transpose(method)
 
     def pixels(self) -> npt.NDArray[np.uint8]:
@@ -167,19 +168,3 @@ def _along(axis: int, length: int, other: int) -> tuple[int, int]:
 def _box(axis: int, span: tuple[float, float], other: tuple[float, float]) -> Any:
     """Return the box of a span along an axis and one along the other."""
     return (span[0], other[0], span[1], other[1]) if axis == 0 else (other[0], span[0], other[1], span[1])
-
-
-def _methods() -> dict[int, Any]:
-    """Return how Pillow turns a picture upright, by its EXIF orientation; None: it is."""
-    from PIL.Image import Transpose as T
-
-    return {
-        1: None,
-        2: T.FLIP_LEFT_RIGHT,
-        3: T.ROTATE_180,
-        4: T.FLIP_TOP_BOTTOM,
-        5: T.TRANSPOSE,
-        6: T.ROTATE_270,
-        7: T.TRANSVERSE,
-        8: T.ROTATE_90,
-    }

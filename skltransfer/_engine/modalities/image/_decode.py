@@ -5,16 +5,23 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
-
-import numpy as np
-import numpy.typing as npt
 
 from skltransfer._engine import process
 from skltransfer._engine.modalities.image._bands import Bands
+from skltransfer._engine.modalities.image._depth import (
+    Depth,
+    depth_of,
+    note_unused_bits,
+    refuse_unknown_range,
+    to_8_bit,
+)
+from skltransfer._engine.modalities.image._described import describe
 from skltransfer._engine.modalities.image._formats import FORMATS, begins_like, looks_like
-from skltransfer._engine.modalities.image._geometry import ORIENTATION_TAG, ORIENTATIONS, Picture
-from skltransfer.errors import InputWarning, Unreadable, warn
+from skltransfer._engine.modalities.image._geometry import Picture
+from skltransfer._engine.modalities.image._orientation import methods, orientation, prepare_turning
+from skltransfer.errors import InputWarning, Unreadable, shorten, warn
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -42,6 +49,7 @@ def decode(
     finish: Callable[[Picture], T],
     draft: Callable[[tuple[int, int]], tuple[int, int]] | None = None,
     hurried: bool = False,
+    note: Callable[[int], object] = lambda bits: None,
 ) -> T:
     """Decode an image file and hand the upright RGB picture to `finish`.
 
@@ -57,6 +65,8 @@ def decode(
         Maps the size (width, height) to the one below which a JPEG decoder must not scale down; None: full size.
     hurried : bool
         Whether it gets `SECONDS` however large it is.
+    note : callable
+        Takes the number of bits that the largest value needs, where it is a usual one below the 16 of the file.
 
     Raises
     ------
@@ -67,17 +77,22 @@ def decode(
 
     _notice_truncation_allowed()
     try:
-        return _decode(data, max_pixels, finish, draft, hurried)
+        return _decode(data, max_pixels, finish, draft, hurried, note)
     except Unreadable:
         raise
     except UnidentifiedImageError as err:
-        kind = begins_like(data)
-        reason = (
-            looks_like(data).removeprefix("it ") if kind else f"is no {', '.join(FORMATS)} file; {looks_like(data)}"
-        )
-        raise Unreadable(reason) from err
+        raise Unreadable(_unidentified(data)) from err
     except Exception as err:  # decoders throw OSError, ValueError, SyntaxError, struct.error, ...
-        raise Unreadable(f"cannot be decoded ({type(err).__name__}: {err}); {looks_like(data)}") from err
+        said = f"{type(err).__name__}: {shorten(str(err))}"
+        raise Unreadable(f"cannot be decoded ({said}); {looks_like(data)}") from err
+
+
+def _unidentified(data: bytes) -> str:
+    """Return the reason why Pillow does not know a file."""
+    kind = begins_like(data)
+    if kind == "TIFF" and (described := describe(data)) is not None:
+        return described
+    return looks_like(data).removeprefix("it ") if kind else f"is no {', '.join(FORMATS)} file; {looks_like(data)}"
 
 
 def _decode(
@@ -86,6 +101,7 @@ def _decode(
     finish: Callable[[Picture], T],
     draft: Callable[[tuple[int, int]], tuple[int, int]] | None,
     hurried: bool,
+    note: Callable[[int], object],
 ) -> T:
     from PIL import Image
 
@@ -94,7 +110,8 @@ def _decode(
         pixels = image.width * image.height
         if pixels > max_pixels:
             raise Unreadable(
-                f"has {image.width} x {image.height} pixels, more than the card's max_pixels={max_pixels:,}"
+                f"has {image.width} x {image.height} pixels, more than the card's max_pixels={max_pixels:,}; to allow "
+                f"it: load_card(model, max_pixels={pixels:_})"
             )
         if image.height > MOST_ROWS:
             raise Unreadable(
@@ -104,10 +121,11 @@ def _decode(
             file.seconds += pixels / 1e6 * (OF_PNG if image.format == "PNG" else SECONDS_A_MEGAPIXEL)
         if draft is not None:
             image.draft("RGB", draft(image.size))
+        prepare_turning(image, data)
         if pixels < LARGE:
-            return finish(to_rgb(image))
+            return finish(to_rgb(image, note))
         with _one_large_at_a_time:
-            return finish(in_bands(image))
+            return finish(in_bands(image, note))
 
 
 class Timed(io.BytesIO):
@@ -149,51 +167,41 @@ class Timed(io.BytesIO):
         return super().read(size)
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image, note: Callable[[int], object] = lambda bits: None) -> Image.Image:
     """Convert a picture to upright 8-bit RGB: transparent parts on white, the first frame of an animation."""
-    from PIL import ImageOps
+    depth = _loaded(image, note)
+    method = methods()[orientation(image)]
+    return _colors(image if method is None else image.transpose(method), depth)
 
-    return _colors(ImageOps.exif_transpose(image) if _may_be_turned(image) else image)
 
-
-def in_bands(image: Image.Image) -> Bands:
+def in_bands(image: Image.Image, note: Callable[[int], object] = lambda bits: None) -> Bands:
     """Return a large picture as upright 8-bit RGB that is made a part at a time."""
+    depth = _loaded(image, note)
+    return Bands(image, orientation(image), partial(_colors, depth=depth))
+
+
+def _loaded(image: Image.Image, note: Callable[[int], object]) -> Depth:
+    """Load a picture whose pixels can be scaled to 8 bits, and return its depth."""
+    depth = depth_of(image)
+    refuse_unknown_range(image, depth)
     image.load()
-    found = image.getexif().get(ORIENTATION_TAG, 1) if _may_be_turned(image) else 1
-    _refuse_unknown_range(image)
-    return Bands(image, found if found in ORIENTATIONS else 1, _colors)
+    note_unused_bits(image, depth, note)
+    return depth
 
 
-def _may_be_turned(image: Image.Image) -> bool:
-    """Return whether there may be an orientation: a JPEG without EXIF data has none to look for."""
-    return image.format != "JPEG" or "exif" in image.info
-
-
-def _colors(image: Image.Image) -> Image.Image:
+def _colors(image: Image.Image, depth: Depth) -> Image.Image:
     """Convert colors to 8-bit RGB, each pixel by itself."""
     from PIL import Image
 
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    _refuse_unknown_range(image)
     if image.mode.startswith("I;16"):
-        return Image.fromarray(_to_8_bit(image)).convert("RGB")
+        return Image.fromarray(to_8_bit(image, depth)).convert("RGB")
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         white.alpha_composite(image.convert("RGBA"))
         image = white
     return image.convert("RGB")
-
-
-def _refuse_unknown_range(image: Image.Image) -> None:
-    if image.mode in ("I", "F"):
-        kind = "32-bit" if image.mode == "I" else "floating-point"
-        raise Unreadable(f"holds {kind} pixels, whose range is not known; save it with 8 or 16 bits")
-
-
-def _to_8_bit(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """Scale 16-bit gray to 8 bits; Pillow would clip it to white."""
-    return (np.asarray(image).astype(np.uint32) * 255 // 65535).astype(np.uint8)
 
 
 @process.memo(1)

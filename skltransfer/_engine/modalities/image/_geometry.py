@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from skltransfer._engine.modalities.image._orientation import orientation as orientation_of
 from skltransfer.cards import ImageSpec
 
 if TYPE_CHECKING:
@@ -57,8 +58,17 @@ def _crop(size: tuple[int, int], spec: ImageSpec) -> _Crop:
     return _Crop((scaled[0], scaled[1]), (left, top))
 
 
-def fit(image: Picture, spec: ImageSpec) -> Pixels:
+def fit(image: Picture, spec: ImageSpec, left: int | None = None) -> Pixels:
     """Scale and crop an upright RGB picture.
+
+    Parameters
+    ----------
+    image : Picture
+        The picture.
+    spec : ImageSpec
+        Of the card.
+    left : int, optional
+        Where the crop begins in the scaled picture; by default in the middle.
 
     Returns
     -------
@@ -69,12 +79,23 @@ def fit(image: Picture, spec: ImageSpec) -> Pixels:
     size, filter_ = (spec.size[1], spec.size[0]), Image.Resampling[spec.interpolation.upper()]
     if spec.resize == "squash":
         return np.asarray(image.resize(size, filter_))
-    scaled, (left, top) = _crop(image.size, spec)
+    scaled, (middle, top) = _crop(image.size, spec)
+    left = middle if left is None else left
     if spec.draft or max(scaled) > LONGEST * spec.resize_to:
         box = _in_original((left, top, left + size[0], top + size[1]), scaled, image.size)
         return np.asarray(image.resize(size, filter_, box=box))
     whole = image.resize(scaled, filter_)
     return np.asarray(whole.crop((left, top, left + size[0], top + size[1])))
+
+
+def fit_views(image: Picture, spec: ImageSpec, views: str | None) -> list[Pixels]:
+    """Scale and crop an upright RGB picture and, if `views` is ``"flip"``, its mirror image."""
+    seen = fit(image, spec)
+    if views is None:
+        return [seen]
+    scaled, (left, _) = _crop(image.size, spec)
+    rest = scaled[0] - spec.size[1] - left  # an odd margin is cut on the other side of the mirror image
+    return [seen, (seen if rest == left else fit(image, spec, rest))[:, ::-1]]
 
 
 def _in_original(box: Box, scaled: tuple[int, int], original: tuple[int, int]) -> Box:
@@ -110,8 +131,6 @@ ORIENTATIONS = {
     7: (True, True, True),
     8: (True, False, True),
 }
-#: The tag that holds it.
-ORIENTATION_TAG = 0x0112
 
 
 class Placement(NamedTuple):
@@ -200,5 +219,4 @@ def placement_of(image: Any, spec: ImageSpec) -> Placement:
     """
     if isinstance(image, np.ndarray):
         return placement((image.shape[1], image.shape[0]), spec)
-    found = int(image.getexif().get(ORIENTATION_TAG, 1))
-    return placement(image.size, spec, orientation=found if found in ORIENTATIONS else 1, jpeg=image.format == "JPEG")
+    return placement(image.size, spec, orientation=orientation_of(image), jpeg=image.format == "JPEG")

@@ -115,7 +115,8 @@ def _refusal(what: str, count: int, most: int, max_pixels: int) -> str:
     if what == "pixels":
         return (
             f"has {count:,} pixels; of this format, whose decoder takes more memory, {most:,} are allowed with the "
-            f"card's max_pixels={max_pixels:,}; save it as JPEG or PNG"
+            f"card's max_pixels={max_pixels:,}; save it as JPEG or PNG, or allow it: load_card(model, "
+            f"max_pixels={-(-count * max_pixels // most):_})"
         )
     more = "at least " if what in GROWING else ""
     return (

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from skltransfer._engine.modalities._modality import Piece, Plain
+from skltransfer._engine.modalities._modality import File, Piece, Plain
 from skltransfer._engine.modalities.image import _apart, _limits
 from skltransfer._engine.modalities.image._decode import decode
-from skltransfer._engine.modalities.image._geometry import Pixels, draft_size, fit
+from skltransfer._engine.modalities.image._geometry import Pixels, draft_size, fit_views
 from skltransfer._engine.modalities.image._read import Source, glance, path_of, read
 from skltransfer.cards import ImageSpec
+from skltransfer.errors import shorten
 
 
-def prepare(source: Source, spec: ImageSpec) -> Pixels:
-    """Decode a sample and scale it to the size of the graph's input.
+def prepare(source: Source, spec: ImageSpec, note: Callable[[int], object] = lambda bits: None) -> Pixels:
+    """Decode a sample and scale it to the size of the graph's input, as `prepare_views` does."""
+    return prepare_views(source, spec, None, note)[0]
+
+
+def prepare_views(
+    source: Source,
+    spec: ImageSpec,
+    views: str | None = None,
+    note: Callable[[int], object] = lambda bits: None,
+) -> list[Pixels]:
+    """Decode a sample and scale it to the size of the graph's input, and perhaps its mirror image.
 
     Parameters
     ----------
@@ -27,10 +38,14 @@ def prepare(source: Source, spec: ImageSpec) -> Pixels:
         From `read`.
     spec : ImageSpec
         Of the card.
+    views : str or None
+        As in `fit_views`.
+    note : callable
+        As in `decode`.
 
     Returns
     -------
-    ndarray of shape (height, width, 3), uint8, RGB
+    list of ndarray of shape (height, width, 3), uint8, RGB
 
     Raises
     ------
@@ -40,15 +55,16 @@ def prepare(source: Source, spec: ImageSpec) -> Pixels:
     from PIL import Image
 
     if isinstance(source.data, np.ndarray):
-        if source.data.shape[:2] == spec.size and spec.resize == "squash":
-            return source.data
-        return fit(Image.fromarray(source.data), spec)
+        if source.data.shape[:2] == spec.size and spec.resize == "squash" and views is None:
+            return [source.data]
+        return fit_views(Image.fromarray(source.data), spec, views)
     care = _limits.check(source.data, spec.max_pixels)
     if care.apart:
-        return _apart.prepare(source.data, spec, hurried=care.hurried)
+        seen = _apart.prepare(source.data, spec, hurried=care.hurried, views=views, note=note)
+        return [seen] if views is None else list(seen)
     draft = partial(draft_size, spec=spec) if spec.draft else None
-    finish = partial(fit, spec=spec)
-    return decode(source.data, max_pixels=spec.max_pixels, finish=finish, draft=draft, hurried=care.hurried)
+    finish = partial(fit_views, spec=spec, views=views)
+    return decode(source.data, max_pixels=spec.max_pixels, finish=finish, draft=draft, hurried=care.hurried, note=note)
 
 
 def to_tensor(samples: Sequence[Any], spec: ImageSpec) -> npt.NDArray[np.float32]:
@@ -87,25 +103,57 @@ def probe(spec: ImageSpec) -> Pixels:
 
 
 class ImagePreparer(Plain):
-    """Prepares images: one piece each, uint8 pixels (height, width, 3)."""
+    """Prepares images: a piece for each view, uint8 pixels (height, width, 3)."""
 
     #: Pixels of a batch: two images of 224 x 224, ten of 96 x 96. More no longer fit the processor's cache (measured: 4
     #: of 224 x 224 take 7 % more time each), less is spent on handing batches around.
     sizes: ClassVar = {"fused": 2 * 224 * 224, "pipelined": 64 * 224 * 224}
     #: Images of a batch however small the input: originals of any size wait for it in memory.
     most: ClassVar = {"fused": 16, "pipelined": 256}
-    read = staticmethod(read)
     glance = staticmethod(glance)
     path = staticmethod(path_of)
+
+    def __init__(self, spec: ImageSpec, files: Mapping[str, File] | None = None, *, views: str | None = None) -> None:
+        super().__init__(spec, files)
+        self.views = views
+        #: Bits that the largest values need, of images that say 16, and what the images are called.
+        self._noted: list[tuple[int, str | None]] = []
 
     def batch_size(self, form: str) -> int:
         """Return the number of images of a batch."""
         height, width = self.spec.size
-        return max(1, min(int(self.most[form]), int(self.sizes[form] // (height * width))))
+        pixels = height * width * (1 if self.views is None else 2)
+        return max(1, min(int(self.most[form]), int(self.sizes[form] // pixels)))
+
+    def read(self, sample: Any) -> Source:
+        """Read a sample."""
+        return read(sample, partial(self._note, sample))
 
     def prepare(self, sources: Sequence[Source]) -> list[list[Piece]]:
         """Decode and scale each image."""
-        return [[prepare(source, self.spec)] for source in sources]
+        return [self._pieces(source) for source in sources]
+
+    def _pieces(self, source: Source) -> list[Piece]:
+        note = partial(self._note, source)
+        if self.views is None:
+            return [prepare(source, self.spec, note)]
+        return list(prepare_views(source, self.spec, self.views, note))
+
+    def _note(self, sample: Any, bits: int) -> None:
+        self._noted.append((bits, path_of(sample)))
+
+    def notes(self) -> list[str]:
+        """Return which images may have fewer bits than they say."""
+        if not (noted := self._noted):
+            return []
+        bits, names = max(bits for bits, _ in noted), [name for _, name in noted if name]
+        first = f" ({shorten(repr(names[0]))}{' first' if len(noted) > 1 else ''})" if names else ""
+        plural = "" if len(noted) == 1 else "s"
+        return [
+            f"{len(noted)} image{plural} of 16 bits{first}: no value is above {2**bits - 1}, as if of {bits} bits. "
+            f"Taken as 16 bits, it is nearly one color. If they have {bits}, give uint8 arrays: "
+            f"{'x' if bits == 8 else f'(x >> {bits - 8})'}.astype('uint8')."
+        ]
 
     def probe(self, like: Piece | None) -> npt.NDArray[Any]:
         """Return the three images of `probe`."""

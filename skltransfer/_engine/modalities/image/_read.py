@@ -1,27 +1,26 @@
-"""Reading an image without decoding it: path, bytes, PIL image or array, to a `Source` with a fingerprint."""
+"""Reading an image without decoding it: file, bytes, PIL image or array, to a `Source` with a fingerprint."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import stat
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from skltransfer._engine import process
+from skltransfer._engine import process, sources
 from skltransfer._engine.modalities._modality import is_missing
 from skltransfer._engine.modalities.image._decode import LARGE, in_bands, to_rgb
-from skltransfer.errors import Unreadable
+from skltransfer.errors import Unreadable, shorten
 
 if TYPE_CHECKING:
     from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
-
-#: A longer file is no photograph.
-MAX_BYTES = 256 * 2**20
+#: Lengths of a first axis that may be that of channels.
+CHANNELS = (1, 3, 4)
 
 #: One of these, by the image's identity, is held while a PIL image is decoded: the same image may be several samples,
 #: and two threads that decode it at once read each other's parts of its file.
@@ -38,14 +37,17 @@ class Source(NamedTuple):
     data : bytes or ndarray
         An encoded file, or pixels (height, width, 3) uint8.
     path : str or None
-        The file it was read from.
+        The file it was read from, where it can be read again.
     state : FileState or None
         State of that file when it was read.
+    name : str or None
+        What to call it in a message where it has no path.
     """
 
     data: bytes | Pixels
     path: str | None = None
     state: process.FileState | None = None
+    name: str | None = None
 
     def digest(self) -> bytes:
         """Compute the fingerprint: 16 bytes, the same for the same encoded file or the same pixels.
@@ -88,13 +90,15 @@ def glance(sample: Any) -> bytes | None:
         return None
 
 
-def read(sample: Any) -> Source:
+def read(sample: Any, note: Callable[[int], object] = lambda bits: None) -> Source:
     """Read a sample of any kind, without decoding it.
 
     Parameters
     ----------
-    sample : str, Path, bytes, PIL.Image.Image or ndarray
-        A file, an encoded image, an image, or uint8 pixels of shape (height, width, 3) or (height, width).
+    sample : str, Path, bytes, PIL.Image.Image, ndarray, or what `sources.read_held` reads
+        A file, an encoded image, an image, an array that `_from_array` knows, or something that holds a file.
+    note : callable
+        As in `decode`, for an image object.
 
     Returns
     -------
@@ -106,66 +110,63 @@ def read(sample: Any) -> Source:
         With the reason.
     """
     if isinstance(sample, (str, os.PathLike)):
-        return _read_file(os.fspath(sample))
+        return Source(*sources.read_file(sample))
+    if isinstance(sample, np.bytes_):
+        raise Unreadable(
+            "an array of dtype S has lost the zeros at the end of each sample; give a list of bytes, or "
+            "np.array(samples, dtype=object)"
+        )
     if isinstance(sample, (bytes, bytearray, memoryview)):
         return Source(bytes(sample))
     if isinstance(sample, np.ndarray):
-        return Source(_check_array(sample))
+        return _from_array(sample)
     if _is_pil(sample):
-        return Source(_check_array(_pixels_of(sample)))
+        return Source(_check_array(_pixels_of(sample, note)))
     if is_missing(sample):
         raise Unreadable(f"the sample is missing ({sample!r})")
+    if (content := sources.read_held(sample)) is not None:
+        return Source(*content)
     raise Unreadable(
         f"{type(sample).__name__} is no image; give a path, encoded bytes, a PIL image or uint8 (height, width, 3)"
     )
 
 
-def _pixels_of(image: Image.Image) -> Pixels:
+def path_of(sample: Any) -> str | None:
+    """Return the path of a sample that is one or holds one, or what else it is called."""
+    if isinstance(sample, Source):
+        return sample.path or sample.name
+    if isinstance(sample, (bytes, np.ndarray)):
+        return None
+    return sources.name_of(sample)
+
+
+def _pixels_of(image: Image.Image, note: Callable[[int], object] = lambda bits: None) -> Pixels:
     """Decode an image that the caller has opened, perhaps lazily."""
     try:
         with _decoding[id(image) // 16 % len(_decoding)]:
             if image.width * image.height < LARGE:
-                return np.asarray(to_rgb(image))
-            return in_bands(image).pixels()
+                return np.asarray(to_rgb(image, note))
+            return in_bands(image, note).pixels()
     except Unreadable:
         raise
     except Exception as err:
-        raise Unreadable(f"the image cannot be decoded ({type(err).__name__}: {err})") from err
+        raise Unreadable(f"the image cannot be decoded ({type(err).__name__}: {shorten(str(err))})") from err
 
 
-def path_of(sample: Any) -> str | None:
-    """Return the path, if the sample is one."""
-    return os.fsdecode(sample) if isinstance(sample, (str, os.PathLike)) else None
+def _from_array(array: npt.NDArray[Any]) -> Source:
+    """Return pixels (h, w, 3), (h, w) or, transparent, (h, w, 4); or the file that a flat array of bytes holds."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise Unreadable(
+            "a masked array: what its masked pixels look like is not known; give x.filled(255), or x.data to ignore "
+            "the mask"
+        )
+    if array.dtype == np.uint8 and array.ndim == 1 and array.size:
+        return Source(array.tobytes())
+    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 4 and array.shape[0] not in (0, *CHANNELS):
+        from PIL import Image
 
-
-def _read_file(path: str | bytes) -> Source:
-    """Read a regular file; a FIFO or a device could block for ever."""
-    shown = os.fsdecode(path)
-    try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except ValueError as err:  # a NUL in the name
-        raise Unreadable(f"not a file name ({err})") from err
-    except OSError as err:
-        raise Unreadable(f"cannot be opened ({err.strerror})") from err
-    try:
-        status = os.fstat(descriptor)
-        _check_status(status)
-        with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
-            return Source(file.readall(), shown, process.FileState.of(status))
-    except OSError as err:
-        raise Unreadable(f"cannot be read ({err.strerror})") from err
-    finally:
-        os.close(descriptor)
-
-
-def _check_status(status: os.stat_result) -> None:
-    """Refuse folders, devices and files that are too long."""
-    if stat.S_ISDIR(status.st_mode):
-        raise Unreadable("is a folder; give its files, such as sorted(Path(folder).glob('*.jpg'))")
-    if not stat.S_ISREG(status.st_mode):
-        raise Unreadable("is not a regular file")
-    if status.st_size > MAX_BYTES:
-        raise Unreadable(f"has {status.st_size:,} bytes, more than the {MAX_BYTES:,} an image may have")
+        return Source(_pixels_of(Image.fromarray(np.ascontiguousarray(array), "RGBA")))
+    return Source(_check_array(array))
 
 
 def _check_array(array: npt.NDArray[Any]) -> Pixels:
@@ -180,7 +181,7 @@ def _check_array(array: npt.NDArray[Any]) -> Pixels:
     if array.ndim != 3 or array.shape[2] != 3:
         hint = (
             "; if its channels come first, give x.transpose(1, 2, 0)"
-            if array.ndim == 3 and array.shape[0] in (1, 3)
+            if array.ndim == 3 and array.shape[0] in CHANNELS
             else ""
         )
         raise Unreadable(f"an array of shape {array.shape} is not (height, width, 3) or (height, width){hint}")

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skltransfer._engine.modalities._modality import File, Piece, Plain, Room
+from skltransfer._engine.modalities.text._filenames import FileNames
 from skltransfer._engine.modalities.text._tokens import (
     PADDING,
     PROBES,
@@ -30,7 +31,6 @@ class TextPreparer(Plain):
     sizes: ClassVar = {"fused": 512, "pipelined": 16384}
     bulk: ClassVar = True
     by_length: ClassVar = True
-    read = staticmethod(read)
 
     def __init__(self, spec: TextSpec, files: Mapping[str, File]) -> None:
         super().__init__(spec)
@@ -38,6 +38,12 @@ class TextPreparer(Plain):
         self._loss, self._seen = Loss(), 0
         self._tokens = self._run = 0
         self._lock = threading.Lock()
+        self._names = FileNames()
+
+    def read(self, sample: Any) -> Source:
+        """Read a text."""
+        self._names.look(sample)
+        return read(sample)
 
     def prepare(self, sources: Sequence[Source]) -> list[list[Piece]]:
         """Convert texts to pieces of token ids."""
@@ -71,8 +77,8 @@ class TextPreparer(Plain):
         return [f"{self._tokens:,} tokens were run; {waste:.1%} of what went through the graph was padding."]
 
     def notes(self) -> list[str]:
-        """Return how much truncation lost."""
-        loss, notes = self._loss, []
+        """Return whether texts are names of files, and how much truncation lost."""
+        loss, notes = self._loss, self._names.notes()
         if loss.texts:
             least = "at least " if loss.cut else ""
             notes.append(

@@ -1,8 +1,4 @@
-"""Small labeled data sets bundled with the package, for examples, doctests and first tries.
-
-This room reads ``skltransfer/data``. It knows nothing of models: images are returned as encoded bytes and texts as
-strings, as users would pass them.
-"""
+"""`load_emoji`: labeled images and texts bundled with the package, for examples, doctests and first tries."""
 
 from __future__ import annotations
 
@@ -18,8 +14,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     from sklearn.utils import Bunch
-
-__all__ = ["load_emoji"]
 
 #: Suffix of the files of each domain in emoji.zip; the domain is the name of their folder.
 _EMOJI_SUFFIXES = {"noto": "webp", "mono": "png"}
@@ -117,7 +111,7 @@ def load_emoji(domain: str = "noto", *, return_X_y: bool = False) -> Bunch | tup
 
 
 def _data() -> Traversable:
-    return files(__package__).joinpath("data")
+    return files("skltransfer").joinpath("data")
 
 
 def _read_emoji(domain: str) -> tuple[list[dict[str, str]], list[bytes]]:
