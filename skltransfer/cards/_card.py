@@ -173,10 +173,11 @@ class Card(RenamedFields):
         """Return the dictionary that card.json holds."""
         data = dataclasses.asdict(self)
         data["layers"] = {name: list(shape) for name, shape in data.pop("layers_table").items()}
+        data["replaces"] = list(self.replaces)
         del data["folder"]
         return {
             "schema": SCHEMA,
-            **{key: value for key, value in data.items() if value not in ("", {}, (), None, False)},
+            **{key: value for key, value in data.items() if value not in ("", {}, [], None, False)},
         }
 
 
