@@ -345,10 +345,11 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         return samples, plan
 
     def _unpack(self, X: Any, plan: Plan, *, reset: bool) -> Samples:
-        if not plan.modality.numeric:
+        modality, spec = plan.modality, plan.recipe.input
+        if modality.numbers is None or modality.number_type is None:
             return unpack(X)
-        X = validate_data(self, X, dtype=np.float32, allow_nd=True, reset=reset)
-        return Samples(X, len(X))
+        X = validate_data(self, X, dtype=modality.number_type(spec), allow_nd=True, reset=reset)
+        return Samples(modality.numbers(X, spec), len(X))
 
     def _embed(self, samples: Samples, plan: Plan, report: Callable[[int], Any] | None, *, fitting: bool) -> Any:
         """Run the one call of the stream."""

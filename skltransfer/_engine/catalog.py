@@ -51,7 +51,8 @@ def load_card(model: str | os.PathLike[str] | Card, **changes: Any) -> Card:
     'image'
     """
     card = model if isinstance(model, Card) else _find(os.fspath(model))
-    if not changes and card.input is not None and card.layer is not None and card.layers_table:
+    complete = card.input is not None and card.input.settled and card.layer is not None and card.layers_table
+    if not changes and complete:
         return card
     known = registry.known_of(model, card) if isinstance(model, str) else {}
     return _complete(card, {**known, **_renamed(changes)})
@@ -110,20 +111,54 @@ def list_models() -> list[str]:
 def _complete(card: Card, changes: Mapping[str, Any]) -> Card:
     """Fill in what the graph says, then what the caller says."""
     info = inspection.inspect_model(card)
-    said = {key: changes[key] for key in ("modality", "input") if key in changes}
+    said = {key: changes[key] for key in ("modality", "input", "constants") if key in changes}
     card = dataclasses.replace(card, **said)
-    modality = modalities.of(card.modality or modalities.guess(info))
     _check(changes)
+    constants = card.constants
+    layer = changes.get("layer") or card.layer
+    meant = card.modality or modalities.meant(changes)
+    layer = layer or _first_output(card, info, meant)
+    graph.check_layers([layer], info)
+    part = info.at([layer], constants)
+    modality = modalities.of(meant or modalities.guess(part, card.files))
     given, of_input = _sorted_out(modality, changes)
-    spec = _input(modality, card, info, of_input)
-    layer = given.get("layer") or card.layer or info.output
-    graph.check_layers([layer], info.layers)
+    spec = _input(modality, card, part, of_input)
+    if not part.others:  # another layer may not need them
+        modality.check(spec, part)
     listed = {name: info.layers[name] for name in card.layers_table if name in info.layers}
-    at_size = graph.other_size(info, spec) is not None
+    at_size = graph.other_size(part, spec) is not None
     tensors = listed or ({layer: info.layers[layer]} if at_size else info.layers)
+    told = {name: axis for name, axis in info.channels.items() if len(tensors.get(name, ())) > 1}
+    channels = {**told, **card.channels, **given.pop("channels", {})}
     completed = {"modality": modality.name, "input": spec, "layer": layer, "layers_table": tensors}
-    card = dataclasses.replace(card, **{**completed, **given})
+    card = dataclasses.replace(card, **{**completed, "channels": channels, **given})
     return _at_size(card) if at_size else card
+
+
+def _first_output(card: Card, info: GraphInfo, meant: str) -> str:
+    """Return the first output that is a layer and is computed of one sample, of the kind that is meant if one is.
+
+    Raises
+    ------
+    CardError
+        If there are outputs of several kinds, as a pair of encoders has.
+    """
+    kinds = {}
+    for name in info.outputs:
+        part = info.at([name], card.constants)
+        if name in info.layers and all(any(beside in other for beside in cards.BESIDE) for other in part.others):
+            kinds[name] = [kind for kind, row in modalities.TABLE.items() if row.signs(part, card.files)] or [""]
+    if info.output in kinds and meant in ("", *kinds[info.output]):
+        return info.output
+    fitting = [name for name, kind in kinds.items() if meant in ("", *kind)]
+    several = {kind for name in fitting for kind in kinds[name]}
+    if not meant and len(several) > 1:
+        listed = ", ".join(f"{name!r} ({' or '.join(filter(None, kinds[name])) or 'array'})" for name in fitting)
+        raise CardError(
+            f"The graph has outputs of several kinds of samples: {listed}. Choose one with load_card(FILE, layer="
+            f"{fitting[0]!r}), or skltransfer models card FILE --layer {fitting[0]}"
+        )
+    return fitting[0] if fitting else info.output
 
 
 def _at_size(card: Card) -> Card:
@@ -141,6 +176,7 @@ def _check(changes: Mapping[str, Any]) -> None:
     layer, pool = changes.get("layer"), changes.get("pool", "auto")
     wrong = [f"pool is {pool!r}, not one of {', '.join(POOLS)}"] if pool not in POOLS else []
     wrong += [f"layer is {layer!r}, not the name of one tensor"] if not isinstance(layer, str | None) else []
+    wrong += cards.mistakes_of_tables(changes)
     if wrong:
         raise CardError("; ".join(wrong) + ".")
 
@@ -192,5 +228,19 @@ def renew_card(model: str | os.PathLike[str], external: Sequence[str] = (), **ch
     files.update({name: ModelFile(name) for name in external if ModelFile(name) not in files.values()})
     graph_file = card.files["model"]
     same = graph_file.sha256 == hub.sha256((card.folder or Path()) / graph_file.path)
-    bare = dataclasses.replace(card, files=files, golden={}, layers_table={}, measured=card.measured if same else {})
+    channels = card.channels.keys() - inspection.inspect_model(dataclasses.replace(card, files=files)).channels.keys()
+    bare = dataclasses.replace(
+        card,
+        files=files,
+        golden={},
+        layers_table={},
+        channels={name: card.channels[name] for name in channels},  # what was answered, not what was read off
+        measured=card.measured if same else {},
+    )
     return _complete(bare, changes)
+
+
+def layers_of(model: str | os.PathLike[str] | Card) -> tuple[GraphInfo, Card]:
+    """Return what a graph says of its layers, and its card as far as there is one: also where a card cannot be made."""
+    card = model if isinstance(model, Card) else _find(os.fspath(model))
+    return inspection.inspect_model(card), card

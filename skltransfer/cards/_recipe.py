@@ -49,6 +49,8 @@ class Recipe:
         Kind of device ("cpu", "cuda", "tensorrt"): they differ in the last digits.
     axes : tuple of tuple of int
         For each layer the axes that pooling reduces, the batch axis being 0; empty for a layer that is a row already.
+    constants : tuple of (str, number or nested tuples of numbers)
+        Values of inputs that hold no samples.
     """
 
     graph: str
@@ -59,6 +61,7 @@ class Recipe:
     precision: str = "auto"
     device: str = "cpu"
     axes: tuple[Axes, ...] = ()
+    constants: tuple[tuple[str, Any], ...] = ()
 
     @cached_property
     def key(self) -> str:
@@ -82,4 +85,5 @@ class Recipe:
             "device": self.device,
         }
         by_rule = [spatial_axes(len(axes) + 2, self.input.layout) if axes else () for axes in self.axes]
-        return settled if by_rule == list(self.axes) else {**settled, "axes": self.axes}
+        later = {"axes": self.axes} if by_rule != list(self.axes) else {}
+        return {**settled, **later, **({"constants": self.constants} if self.constants else {})}

@@ -173,6 +173,8 @@ def _pooled(editor: Editor, layer: str, shape: Shape, pool: str, axes: Axes) -> 
     tensor = editor.cast(layer, "float32")
     if len(shape) == 0:
         return editor.add("Reshape", tensor, editor.const(np.array([-1, 1])))
+    if axes == (2,) and pool != "flatten":  # a sequence with channels before its places, as Conv makes it
+        tensor, shape, axes = editor.add("Transpose", tensor, perm=[0, 2, 1]), shape[::-1], (1,)
     return tensor if len(shape) == 1 else POOLINGS[pool](editor, tensor, shape, axes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -51,6 +51,17 @@ def prepare(source: Source, spec: ImageSpec) -> Pixels:
     return decode(source.data, max_pixels=spec.max_pixels, finish=finish, draft=draft, hurried=care.hurried)
 
 
+#: Weights of red, green and blue in a gray pixel, and their sum: those of Pillow, after ITU-R 601-2.
+GRAY, GRAY_UNIT = (19595, 38470, 7471), 65536
+
+#: Turns colors (..., 3) into the channels of a graph.
+COLORS: dict[str, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
+    "RGB": lambda pixels: pixels,
+    "BGR": lambda pixels: pixels[..., ::-1],
+    "L": lambda pixels: np.floor((pixels @ np.array(GRAY) + GRAY_UNIT / 2) / GRAY_UNIT)[..., np.newaxis],
+}
+
+
 def to_tensor(samples: Sequence[Any], spec: ImageSpec) -> npt.NDArray[np.float32]:
     """Prepare images up to the numbers a backbone takes; when rows are computed, its graph does the last part.
 
@@ -63,10 +74,10 @@ def to_tensor(samples: Sequence[Any], spec: ImageSpec) -> npt.NDArray[np.float32
 
     Returns
     -------
-    ndarray of shape (n, 3, height, width) or (n, height, width, 3), float32
+    ndarray of shape (n, channels, height, width) or (n, height, width, channels), float32
     """
     pixels = np.stack([prepare(read(sample), spec) for sample in samples]).astype(np.float64)
-    pixels = pixels[..., ::-1] if spec.color == "BGR" else pixels
+    pixels = COLORS[spec.color](pixels)
     scaled = (spec.range * pixels / 255 - np.array(spec.mean)) / np.array(spec.std)
     return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2) if spec.layout == "NCHW" else scaled, np.float32)
 
@@ -107,7 +118,7 @@ class ImagePreparer(Plain):
         """Decode and scale each image."""
         return [[prepare(source, self.spec)] for source in sources]
 
-    def probe(self, like: Piece | None) -> npt.NDArray[Any]:
+    def probe(self, like: Sequence[Piece] | None) -> npt.NDArray[Any]:
         """Return the three images of `probe`."""
         return probe(self.spec)
 
