@@ -97,7 +97,7 @@ class GraphInfo:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the graph calls the free axes of its input."""
+        """Names of the free axes of its input."""
         return self.inputs[self.input].names
 
     def at(self, layers: Sequence[str], constants: Collection[str] = ()) -> GraphInfo:

@@ -110,8 +110,8 @@ def check_layers(layers: Sequence[str], info: GraphInfo, *, run: bool = True) ->
         )
 
 
-#: Says how layers are listed.
-LIST = "List its {n} layers with: skltransfer models layers NAME"
+#: Names the ways to list layers.
+LIST = "List its {n} layers with: skltransfer models layers NAME, or load_card(NAME).layers()"
 
 
 def _instead(info: GraphInfo) -> str:

@@ -69,7 +69,7 @@ class Editor:
         return str(self.graph.initializer[-1].name)
 
     def initialize(self, name: str, value: np.ndarray) -> None:
-        """Make an input of the graph a constant."""
+        """Turn an input of the graph into a constant."""
         from onnx import numpy_helper
 
         self.graph.initializer.append(numpy_helper.from_array(value, name))

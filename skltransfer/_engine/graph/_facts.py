@@ -201,7 +201,7 @@ UNKNOWN = "the graph does not say how many axes it has"
 
 
 def _why_no_layer(name: str, tensors: _Tensors, net: Network) -> str:
-    """Say why a tensor is no layer; empty if it is one: floating point, of the samples, which lie along its first axis."""
+    """Return why a tensor is no layer; empty for one: floating point, of samples, which lie along its first axis."""
     dtype, shape = tensors.dtypes.get(name, ""), tensors.shapes.get(name)
     if not tensors.data.get(name):
         return "it does not depend on the samples"

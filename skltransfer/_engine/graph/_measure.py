@@ -20,7 +20,7 @@ NOT_SAMPLES = -1
 
 
 def shaped(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
-    """Make tensors the outputs of a graph, each followed by its shape.
+    """Cut a graph at tensors, and add the shape of each to its outputs.
 
     Parameters
     ----------

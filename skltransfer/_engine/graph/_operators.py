@@ -1,4 +1,4 @@
-"""What operators do to axes: which they hand on, and what they say of them. One row of a table for each kind."""
+"""Operators and axes: which they hand on, and what they say of them. One row of a table for each kind."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _stretch(net: Network, node: Any) -> None:
 
 
 def _by_weights(net: Network, lengths: Sequence[int], target: str, rank: int) -> None:
-    """Take the one axis along which a weight differs for that of channels: a bias, a scale."""
+    """Note channels on the one axis along which a weight differs: a bias, a scale."""
     long = [axis + rank - len(lengths) for axis, n in enumerate(lengths) if n > 1]
     if len(long) == 1 and long[0] > 0 and rank > 2:
         net.sign((target, long[0]), CHANNELS, SHAPE)

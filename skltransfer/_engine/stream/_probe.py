@@ -77,6 +77,8 @@ def probe(
         return "rows depend on the order of the batch"
     if np.abs(alone - mine).max() > close:
         return "a row alone differs from the same row in a batch"
+    if strangers is not None and _differ_alone(session, samples, rows, close):
+        return "a row alone differs from the same row in a batch"
     return ""
 
 
@@ -113,6 +115,13 @@ def _check_different(session: runtime.Session, rows: npt.NDArray[Any], strangers
             session.rows_run = 0
     if (rows == rows[0]).all():
         raise ProbeError("Three different samples gave the same row; is this layer dead, or the model damaged?")
+
+
+def _differ_alone(session: runtime.Session, samples: npt.NDArray[Any], rows: npt.NDArray[Any], close: float) -> bool:
+    """Return whether one of several samples has another row alone: of the user's own the first need not be the one."""
+    each = [_known(session.run(samples[i : i + 1])) for i in range(len(samples))]
+    session.rows_run = 0
+    return bool(np.abs(np.concatenate(each) - rows).max() > close)
 
 
 def _known(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -130,8 +130,8 @@ def check(spec: ImageSpec, info: GraphInfo) -> None:
     channel = LAYOUTS[spec.layout]
     if info.shape[channel] not in (spec.channels, None):
         raise CardError(
-            f"The graph's input has the shape {info.shape}, but layout {spec.layout!r} and color {spec.color!r} need "
-            f"{spec.channels} channels at axis {channel}. Set input.layout or input.color of the card."
+            f"The graph's input has the shape {info.shape}, but layout {spec.layout!r} needs {spec.channels} channels at "
+            f"axis {channel} for color {spec.color!r}. Set input.layout of the card to the other one, or input.color."
         )
     if np.dtype(info.dtype).kind != "f":
         _check_integers(spec, info)

@@ -71,6 +71,10 @@ def check(spec: TextSpec, info: GraphInfo) -> None:
     CardError
         With its type and shape.
     """
+    if any(part in info.input for part in INPUTS):
+        raise CardError(
+            f"The graph's inputs are {', '.join((info.input, *info.others))}; one must be token ids, and none is by its name."
+        )
     if len(info.shape) != 2 or np.dtype(info.dtype).kind not in "iuf":
         raise CardError(
             f"The graph's input {info.input!r} has the shape {info.shape} and holds {info.dtype}; token ids have two axes."
@@ -89,9 +93,8 @@ def preprocess(editor: Any, spec: TextSpec, info: GraphInfo) -> None:
     makers = {name: next((make for part, make in INPUTS.items() if part in name), None) for name in info.others}
     if foreign := [name for name, make in makers.items() if make is None]:
         raise CardError(
-            f"The graph takes {', '.join(inputs)}: token ids, and beside them attention masks, token types and "
-            f"positions, by their names ('mask', 'type', 'segment', 'position'). What {foreign[0]!r} holds is unknown. "
-            f"Fix it if it is the same for every text: load_card(FILE, constants={{{foreign[0]!r}: 0}}), or skltransfer "
+            f"The graph's inputs are {', '.join(inputs)}; one must be token ids, the others an attention mask, token types "
+            f"or positions ('mask', 'type', 'segment' or 'position' in their names), and {foreign[0]!r} is none. Fix it if it is the same for every text: load_card(FILE, constants={{{foreign[0]!r}: 0}}), or skltransfer "
             f"models card FILE --constant {foreign[0]}=0; or choose a layer that does not need it."
         )
     for name, make in {info.input: None, **makers}.items():
