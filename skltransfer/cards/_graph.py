@@ -146,13 +146,14 @@ class GraphInfo:
         if not self.others:
             return
         listed = ", ".join(f"{name} {_shown(self.inputs[name])}" for name in (self.input, *self.others))
-        some = next(iter(self.others))
+        fixed = ", ".join(f"{name!r}: 0" for name in self.others)
+        options = " ".join(f"--constant {name}=0" for name in self.others)
         alone = [name for name in (*self.outputs, *reversed(self.layers)) if self.needs.get(name) == (self.input,)]
         alone = list(dict.fromkeys(alone))[:NAMED]
         raise CardError(
-            f"The graph takes several inputs ({listed}); one is expected. Fix an input that is the same for every "
-            f"sample: load_card(FILE, constants={{{some!r}: 0}}), or skltransfer models card FILE --constant {some}=0"
-            + (f"; or choose a layer that needs {self.input!r} alone, such as {', '.join(alone)}." if alone else ".")
+            f"The graph takes several inputs ({listed}); one is expected. Fix those that are the same for every sample, "
+            f"to what the model was trained with: load_card(FILE, constants={{{fixed}}}), or skltransfer models card FILE "
+            f"{options}" + (f"; or choose a layer that needs {self.input!r} alone, such as {alone}." if alone else ".")
         )
 
 

@@ -65,18 +65,21 @@ def _value(name: str, value: Any, info: InputInfo) -> npt.NDArray[Any]:
 
 
 def _target(length: int | None, axis: int, info: InputInfo, samples: GraphInfo) -> int | None:
-    """Return the length of an axis of a fixed input; None for that of the batch, one for other free axes."""
+    """Return the length of an axis of a fixed input; None for that of the batch, one for other free axes.
+
+    Where axes have no names, the first free one is that of the batch: the states of a recurrent network have it second.
+    """
     if length is not None:
         return length
     batch = samples.names[0]
-    is_batch = info.names[axis] == batch if batch and any(info.names) else axis == 0
+    is_batch = info.names[axis] == batch if batch and any(info.names) else axis == info.shape.index(None)
     return None if is_batch else 1
 
 
 def _feed(editor: Editor, name: str, value: npt.NDArray[Any], shape: Sequence[int | None]) -> None:
     """Add the nodes that make the input: a constant, stretched to its shape."""
     if None not in shape:
-        editor.initialize(name, np.ascontiguousarray(np.broadcast_to(value, [n or 1 for n in shape])))
+        editor.initialize(name, np.broadcast_to(value, [n or 1 for n in shape]).copy())
         return
     sizes = editor.add("Shape", INPUT, front=True)
     batch = editor.add("Gather", sizes, editor.const(np.array([0])), axis=0, front=True)

@@ -76,8 +76,8 @@ class Preparer(Protocol):
     def probe(self, like: Sequence[Piece] | None) -> npt.NDArray[Any]:
         """Return three collated samples to try a graph on; `like` are prepared ones of the user's, if at hand."""
 
-    def strangers(self, samples: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-        """Return three others to try it on if all had the same row; empty: that proves nothing; None: it does."""
+    def strangers(self, samples: npt.NDArray[Any], like: Sequence[Piece] | None) -> npt.NDArray[Any] | None:
+        """Return others to try it on if all had the same row; empty: that proves nothing; None: it does."""
 
     def first(self, samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the first of collated samples as it is without the others."""
@@ -182,7 +182,7 @@ class Plain:
         """Stack pieces of one shape."""
         return np.stack(pieces, out=room((len(pieces), *pieces[0].shape), pieces[0].dtype))
 
-    def strangers(self, samples: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+    def strangers(self, samples: npt.NDArray[Any], like: Sequence[Piece] | None) -> npt.NDArray[Any] | None:
         """Return None: samples that were chosen to differ have different rows."""
         return None
 

@@ -117,7 +117,7 @@ class ArrayPreparer(Plain):
         found = list(rows.values())[:TRIED]
         return np.stack(found + [found[0]] * (TRIED - len(found)))
 
-    def strangers(self, samples: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+    def strangers(self, samples: npt.NDArray[Any], like: Sequence[Piece] | None) -> npt.NDArray[Any] | None:
         """Draw three other rows, where any number will do: rows at hand may well be the same to a graph."""
         if samples.dtype.kind != "f":
             return samples[:0]

@@ -58,7 +58,7 @@ def _open(plan: Plan, like: Sequence[npt.NDArray[Any]] | None) -> runtime.Sessio
         plan=plan,
         samples=samples,
         first=preparer.first(samples),
-        strangers=preparer.strangers(samples),
+        strangers=preparer.strangers(samples, like),
         tolerance=TOLERANCE[plan.device.kind],
     )
     try:

@@ -36,7 +36,7 @@ def probe(
     tolerance : float
         Relative to the largest number.
     strangers : ndarray, optional
-        Three others to look at if all have the same row; empty: then that proves nothing.
+        Others to look at if all have the same row; empty: then that proves nothing.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def probe(
         session.rows_run = 0
     mine = rows[:1, : alone.shape[1]] if plan.ragged else rows[:1]  # what lies behind a shorter text is not returned
     _check_shapes(plan, len(samples), rows, mine, alone)
-    _check_finite(rows, mixed=strangers is not None)
+    _check_finite(rows, mixed=plan.modality.numeric)
     _check_different(session, rows, strangers)
     rows, again, alone, mine = map(_known, (rows, again, alone, mine))
     session.row_shape = plan.shape if plan.ragged and plan.shape else tuple(rows.shape[1:])
@@ -77,7 +77,7 @@ def probe(
         return "rows depend on the order of the batch"
     if np.abs(alone - mine).max() > close:
         return "a row alone differs from the same row in a batch"
-    if strangers is not None and _differ_alone(session, samples, rows, close):
+    if plan.modality.numeric and _differ_alone(session, samples, rows, close):
         return "a row alone differs from the same row in a batch"
     return ""
 
@@ -114,7 +114,10 @@ def _check_different(session: runtime.Session, rows: npt.NDArray[Any], strangers
         finally:
             session.rows_run = 0
     if (rows == rows[0]).all():
-        raise ProbeError("Three different samples gave the same row; is this layer dead, or the model damaged?")
+        raise ProbeError(
+            "Three different samples gave the same row; is this layer dead, or the model damaged? Or is its input scaled "
+            "otherwise than in training (range, mean and std of the card)?"
+        )
 
 
 def _differ_alone(session: runtime.Session, samples: npt.NDArray[Any], rows: npt.NDArray[Any], close: float) -> bool:

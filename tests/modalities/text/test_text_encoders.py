@@ -105,7 +105,7 @@ def test_flatten_is_refused(embedder):
 
 
 def test_layer_of_one_number_per_token_is_refused(embedder):
-    with pytest.raises(ProbeError, match=r"number of columns depends on the batch: 6 for a sample alone, 18 in one"):
+    with pytest.raises(CardError, match=r"inputs are attention_mask; one must be token ids, and none is by its name"):
         embedder.set_params(layer="real").transform(TEXTS)
 
 

@@ -122,6 +122,15 @@ class ImagePreparer(Plain):
         """Return the three images of `probe`."""
         return probe(self.spec)
 
+    def strangers(self, samples: npt.NDArray[Any], like: Sequence[Piece] | None) -> npt.NDArray[Any] | None:
+        """Return three of the user's own images: a detector may see the same, nothing, in all images of `probe`."""
+        own = {piece.tobytes(): piece for piece in (like or ())[:OWN]}
+        return self.collate([*own.values()][:3]) if len(own) > 1 else None
+
+
+#: Images of the user that are looked at to find different ones.
+OWN = 8
+
 
 def with_resize_to(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Add what the caller gave; set the length of the shorter side where nobody did.
