@@ -136,6 +136,27 @@ def test_channels_are_followed_through_reshapes(layer):
     np.testing.assert_allclose(pooled(model, layer, X), own(model, X), rtol=1e-4, atol=1e-6)
 
 
+def mixer():
+    """Tokens of patches that are mixed by a product with weights, as channels are elsewhere."""
+    nodes = [
+        *patches().graph.node[:3],
+        node("LayerNormalization", ["tokens", "scale"], ["normed"]),
+        node("Transpose", ["normed"], ["turned"], perm=[0, 2, 1]),
+        node("MatMul", ["turned", "mix"], ["mixed"]),
+        node("Transpose", ["mixed"], ["back"], perm=[0, 2, 1]),
+        node("Add", ["tokens", "back"], ["states"]),
+        node("ReduceMean", ["states"], ["rows"], axes=[1], keepdims=0),
+    ]
+    w, mix = (RANDOM.normal(size=size).astype(np.float32) for size in ((5, 3, 2, 2), (16, 16)))
+    constants = {"flat": np.array([0, 5, -1]), "scale": np.ones(5, np.float32)}
+    return graphs.model(nodes, ["n", 3, 8, 8], "rows", w=w, mix=mix, **constants)
+
+
+@pytest.mark.parametrize("layer", ["turned", "mixed", "states"])
+def test_what_weights_say_counts_less_than_the_rule_of_an_operator(layer):
+    assert channels(mixer(), layer) == (2 if layer == "states" else 1)
+
+
 def test_windows_of_patches_keep_their_channels():
     nodes = [
         node("LayerNormalization", ["x", "scale"], ["normed"]),

@@ -116,8 +116,8 @@ class Network:
             level = min(level for _, level in known)
             split = kinds == {PLACES} or (kinds == {CHANNELS} and axes is group.before)
             if len(kinds) == 1 and (len(others) == 1 or split):
-                news += [self.sign(other, *kinds, level) for other in others if self.kind(other) is None]
-            elif len(others) == 1 and axes is group.before and self.kind(others[0]) is None:
+                news += [self.sign(other, *kinds, level) for other in others]
+            elif len(others) == 1 and axes is group.before:
                 news.append(self.sign(others[0], JOINED, level))
         return any(news)
 
