@@ -324,7 +324,7 @@ def check_pool(
     LayerError
         With the layer and its shape.
     """
-    axes = []
+    axes: list[Axes] = []
     for name, shape, channel in zip(layers, shapes, channels, strict=True):
         graph.check_pool(pool, name, shape, padded=spec.longest is not None)
         if len(shape) < 2:
@@ -346,8 +346,8 @@ def _pooled(name: str, shape: Shape, channel: int | None) -> Axes:
     if channel is None:
         raise LayerError(
             f"Which axis of {shown}, holds the channels cannot be told from the operators that make and use it. Say "
-            f"which, that of the samples being 0: load_card(MODEL, channels={{{name!r}: 1}}), or skltransfer models card "
-            f"FILE --channels {name}=1; or keep all of its numbers with pool='flatten'."
+            f"which, that of the samples being 0: load_card(MODEL, channels={{{name!r}: 1}}), or skltransfer models "
+            f"card FILE --channels {name}=1; or keep all of its numbers with pool='flatten'."
         )
     if not 0 < channel <= len(shape):
         raise LayerError(f"channels={{{name!r}: {channel}}} is no axis of {shown}; give 1 to {len(shape)}.")

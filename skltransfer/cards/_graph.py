@@ -149,11 +149,11 @@ class GraphInfo:
         fixed = ", ".join(f"{name!r}: 0" for name in self.others)
         options = " ".join(f"--constant {name}=0" for name in self.others)
         alone = [name for name in (*self.outputs, *reversed(self.layers)) if self.needs.get(name) == (self.input,)]
-        alone = list(dict.fromkeys(alone))[:NAMED]
+        some = ", ".join(list(dict.fromkeys(alone))[:NAMED])
         raise CardError(
-            f"The graph takes several inputs ({listed}); one is expected. Fix those that are the same for every sample, "
-            f"to what the model was trained with: load_card(FILE, constants={{{fixed}}}), or skltransfer models card FILE "
-            f"{options}" + (f"; or choose a layer that needs {self.input!r} alone, such as {alone}." if alone else ".")
+            f"The graph takes several inputs ({listed}); one is expected. Fix those that are the same for every sample "
+            f"to what the model expects: load_card(FILE, constants={{{fixed}}}), or skltransfer models card FILE "
+            f"{options}" + (f"; or choose a layer that needs {self.input!r} alone, such as {some}." if some else ".")
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shlex
+from typing import Any
 
 from skltransfer import cards
 from skltransfer._engine import catalog, golden
@@ -26,7 +27,8 @@ from skltransfer.cli._output import say
 from skltransfer.errors import visible
 
 #: Options that are fields of the card or of its input, or a preset of several; the others are not passed on.
-FIELDS = {"preset", *(field.name for part in (Card, *cards.SPECS.values()) for field in dataclasses.fields(part))}
+PARTS: tuple[Any, ...] = (Card, *cards.SPECS.values())
+FIELDS = {"preset", *(field.name for part in PARTS for field in dataclasses.fields(part))}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

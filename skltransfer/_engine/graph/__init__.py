@@ -7,11 +7,11 @@ become nodes of one graph, so that a single run turns pixels or token ids into r
 from skltransfer._engine.graph._build import build, check_layers
 from skltransfer._engine.graph._constants import beside, filled
 from skltransfer._engine.graph._editor import INPUT, OUTPUT, opset
+from skltransfer._engine.graph._facts import Measured, read
 from skltransfer._engine.graph._integers import OLDEST_OF_ROWS, matmuls, quantize_blockwise, quantize_per_row
+from skltransfer._engine.graph._measure import SHAPE_OF, shaped, shapes_of
 from skltransfer._engine.graph._pool import check_pool, check_same_places, joined_shape, row_shape, shared_pools
 from skltransfer._engine.graph._precision import float16_to_float32, typed, with_old_names
-from skltransfer._engine.graph._facts import Measured, read
-from skltransfer._engine.graph._measure import SHAPE_OF, shaped, shapes_of
 from skltransfer._engine.graph._read import load, scan
 from skltransfer._engine.graph._resize import other_size, resized
 from skltransfer._engine.graph._write import pieces

@@ -82,7 +82,7 @@ class Network:
 
     def settle(self) -> None:
         """Carry signs through joined and split axes until nothing is news."""
-        while any([self._carry(group) for group in self._groups]):
+        while sum(map(self._carry, self._groups)):
             pass
 
     def kind(self, axis: Axis) -> str | None:
@@ -110,13 +110,13 @@ class Network:
         news = []
         for axes, others in ((group.before, group.after), (group.after, group.before)):
             known = [self._surest(axis) for axis in axes]
-            kinds = {kind for kind, _ in known}
-            if None in kinds:
+            kinds = {kind for kind, _ in known if kind is not None}
+            if not all(kind for kind, _ in known):
                 continue
             level = min(level for _, level in known)
             split = kinds == {PLACES} or (kinds == {CHANNELS} and axes is group.before)
             if len(kinds) == 1 and (len(others) == 1 or split):
-                news += [self.sign(other, *kinds, level) for other in others]
+                news += [self.sign(other, next(iter(kinds)), level) for other in others]
             elif len(others) == 1 and axes is group.before:
                 news.append(self.sign(others[0], JOINED, level))
         return any(news)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from skltransfer._engine.graph._cut import cut
 from skltransfer._engine.graph._constants import fix_inputs, model_inputs
+from skltransfer._engine.graph._cut import cut
 from skltransfer._engine.graph._editor import Editor
+from skltransfer._engine.graph._facts import first_axis, read
 from skltransfer._engine.graph._pool import append_pooling
 from skltransfer._engine.graph._precision import float16_to_float32
-from skltransfer._engine.graph._facts import first_axis, read
 from skltransfer._engine.graph._resize import other_size, resize_input
 from skltransfer.cards import Axes, GraphInfo, Recipe, Shape
 from skltransfer.errors import LayerError, nearest

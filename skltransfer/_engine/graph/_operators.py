@@ -321,9 +321,9 @@ def _rows(names: str, rule: Rule) -> dict[str, Rule]:
 #: What an operator does to axes, by its name; those of ONNX Runtime's optimizer included.
 RULES: dict[str, Rule] = {
     **_rows(
-        "Abs Cast Ceil Celu Clip DequantizeLinear Dropout Elu Erf Exp FastGelu Floor Gelu HardSigmoid HardSwish Hardmax "
-        "Identity LeakyRelu Log LogSoftmax LpNormalization Mish Neg Not Pad QLinearLeakyRelu QLinearSigmoid QuickGelu "
-        "QuantizeLinear Reciprocal Relu Resize Round Selu Sigmoid Sign Slice Softmax Softplus Softsign Sqrt Tanh "
+        "Abs Cast Ceil Celu Clip DequantizeLinear Dropout Elu Erf Exp FastGelu Floor Gelu HardSigmoid HardSwish "
+        "Hardmax Identity LeakyRelu Log LogSoftmax LpNormalization Mish Neg Not Pad QLinearLeakyRelu QLinearSigmoid "
+        "QuickGelu QuantizeLinear Reciprocal Relu Resize Round Selu Sigmoid Sign Slice Softmax Softplus Softsign Sqrt Tanh "
         "ThresholdedRelu Tile Upsample Swish CumSum Trilu DynamicQuantizeLinear Sin Cos",
         _same,
     ),

@@ -73,7 +73,7 @@ def to_numbers(X: npt.NDArray[Any], spec: ArraySpec) -> Numbers:
     if (wrong := np.argwhere(_changed(whole, X))).size:
         place = tuple(map(int, wrong[0]))
         raise ValueError(
-            f"The graph takes {dtype}, and X{list(place)} is {X[place]!r}, which is none; give whole numbers it can hold."
+            f"The graph takes {dtype}, and X{list(place)} is {X[place]!r}, which is none; give numbers it can hold."
         )
     return whole
 
@@ -159,7 +159,7 @@ def check(spec: ArraySpec, info: GraphInfo) -> None:
         raise CardError(f"The graph's input {info.input!r} holds {info.dtype}; numbers are expected.")
     if spec.settled and np.dtype(info.dtype).kind in "iub" and np.dtype(spec.numbers).kind == "f":
         raise CardError(
-            f"The graph's input {info.input!r} holds {info.dtype}, and input.dtype of the card is {spec.dtype!r}, whose "
+            f"The graph's input {info.input!r} holds {info.dtype}, and input.dtype of the card is {spec.dtype!r}: its "
             f"fractions would be cut off; set it with load_card(FILE, dtype={info.dtype!r})."
         )
 

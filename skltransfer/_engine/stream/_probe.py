@@ -115,8 +115,8 @@ def _check_different(session: runtime.Session, rows: npt.NDArray[Any], strangers
             session.rows_run = 0
     if (rows == rows[0]).all():
         raise ProbeError(
-            "Three different samples gave the same row; is this layer dead, or the model damaged? Or is its input scaled "
-            "otherwise than in training (range, mean and std of the card)?"
+            "Three different samples gave the same row; is this layer dead, or the model damaged? Or is its input "
+            "scaled otherwise than in training (range, mean and std of the card)?"
         )
 
 
@@ -129,4 +129,4 @@ def _differ_alone(session: runtime.Session, samples: npt.NDArray[Any], rows: npt
 
 def _known(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return rows with zeros for numbers that are not finite, so that they can be compared."""
-    return np.nan_to_num(rows, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.asarray(np.nan_to_num(rows, nan=0.0, posinf=0.0, neginf=0.0))

@@ -8,7 +8,6 @@ from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from skltransfer._engine import runtime
 from skltransfer._engine.modalities import Piece

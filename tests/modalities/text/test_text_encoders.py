@@ -9,7 +9,6 @@ from skltransfer.errors import (
     LayerError,
     ModelError,
     ModelWarning,
-    ProbeError,
 )
 from skltransfer.testing import BERT_INPUTS, POOLED, TABLE, text_rows
 from skltransfer.testing._texts import token_states

@@ -13,7 +13,6 @@ from skltransfer.cards import Card, GraphInfo, TextSpec
 from skltransfer.datasets import load_emoji
 from skltransfer.errors import CardError
 
-
 #: Beginnings of the names that exporters give token ids.
 TOKENS = ("token", "text")
 
@@ -39,9 +38,9 @@ def complete(card: Card, info: GraphInfo, given: Mapping[str, Any]) -> dict[str,
     if "tokenizer" not in card.files:
         folder = str(card.folder or Path())
         raise CardError(
-            f"{card.name!r} takes token ids; put its tokenizer.json into {folder!r}, beside the graph. If {info.input!r} "
-            "holds other numbers, say so: load_card(FILE, modality='array'), or skltransfer models card FILE --modality "
-            "array"
+            f"{card.name!r} takes token ids; put its tokenizer.json into {folder!r}, beside the graph. If "
+            f"{info.input!r} holds other numbers, say so: load_card(FILE, modality='array'), or skltransfer models card "
+            "FILE --modality array"
         )
     return {**(dataclasses.asdict(card.input) if card.input is not None else {}), **given}
 
@@ -73,11 +72,13 @@ def check(spec: TextSpec, info: GraphInfo) -> None:
     """
     if any(part in info.input for part in INPUTS):
         raise CardError(
-            f"The graph's inputs are {', '.join((info.input, *info.others))}; one must be token ids, and none is by its name."
+            f"The graph's inputs are {', '.join((info.input, *info.others))}; one must be token ids, and none is by its "
+            "name."
         )
     if len(info.shape) != 2 or np.dtype(info.dtype).kind not in "iuf":
         raise CardError(
-            f"The graph's input {info.input!r} has the shape {info.shape} and holds {info.dtype}; token ids have two axes."
+            f"The graph's input {info.input!r} has the shape {info.shape} and holds {info.dtype}; token ids "
+            "have two axes."
         )
 
 
@@ -93,8 +94,9 @@ def preprocess(editor: Any, spec: TextSpec, info: GraphInfo) -> None:
     makers = {name: next((make for part, make in INPUTS.items() if part in name), None) for name in info.others}
     if foreign := [name for name, make in makers.items() if make is None]:
         raise CardError(
-            f"The graph's inputs are {', '.join(inputs)}; one must be token ids, the others an attention mask, token types "
-            f"or positions ('mask', 'type', 'segment' or 'position' in their names), and {foreign[0]!r} is none. Fix it if it is the same for every text: load_card(FILE, constants={{{foreign[0]!r}: 0}}), or skltransfer "
+            f"The graph's inputs are {', '.join(inputs)}; one must be token ids, the others an attention mask, token "
+            f"types or positions ('mask', 'type', 'segment' or 'position' in their names), and {foreign[0]!r} is none. "
+            f"Fix it if it is the same for every text: load_card(FILE, constants={{{foreign[0]!r}: 0}}), or skltransfer "
             f"models card FILE --constant {foreign[0]}=0; or choose a layer that does not need it."
         )
     for name, make in {info.input: None, **makers}.items():
