@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +32,14 @@ class _Tensors:
 
     def __init__(self, model: onnx.ModelProto, measured: Measured) -> None:
         self.graph = graph = inferred(model).graph
+        self.nodes = _in_order(graph)
         given = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
         given |= {sparse.values.name: tuple(sparse.dims) for sparse in graph.sparse_initializer}
         self.inputs = {value.name: _input(value) for value in graph.input if value.name not in given}
         known = {value.name: value for value in (*graph.input, *graph.value_info, *graph.output)}
         self.shapes: dict[str, Sequence[Dim]] = {n: dims(v) for n, v in known.items() if _has_shape(v)}
         self.dtypes = {name: _dtype(value) for name, value in known.items()}
-        self.made = [name for node in graph.node for name in node.output if name]
+        self.made = [name for node in self.nodes for name in node.output if name]
         self.fixed = {**given, **self._constants(set(given))}
         self.needs, self.data = self._origins(()), self._origins(SHAPES_ONLY)
         for name, (dtype, shape) in measured.items():
@@ -46,7 +48,7 @@ class _Tensors:
     def _constants(self, fixed: set[str]) -> dict[str, tuple[int, ...]]:
         """Return the shapes of tensors that are computed of weights alone, such as weights that are cast."""
         found = {}
-        for node in self.graph.node:
+        for node in self.nodes:
             if fixed.issuperset(filter(None, node.input)) and fixed.issuperset(reads(node)):
                 fixed.update(node.output)
                 for name in node.output:
@@ -58,11 +60,31 @@ class _Tensors:
         """Return the inputs that each tensor is computed of; operators that are `blind` use none."""
         origins = {name: frozenset({name}) for name in self.inputs}
         nothing: frozenset[str] = frozenset()
-        for node in self.graph.node:
+        for node in self.nodes:
             parts = {origins.get(name, nothing) for name in reads(node)} if node.op_type not in blind else set()
             union = next(iter(parts)) if len(parts) == 1 else nothing.union(*parts)
             origins.update(dict.fromkeys(node.output, union))
         return origins
+
+
+def _in_order(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """Return the nodes, each behind those it reads, else as they are: converters append theirs at the end."""
+    made_by = {name: i for i, node in enumerate(graph.node) for name in node.output if name}
+    left = [{made_by[name] for name in reads(node) if name in made_by} for node in graph.node]
+    users: dict[int, list[int]] = {}
+    for i, needed in enumerate(left):
+        for other in needed:
+            users.setdefault(other, []).append(i)
+    ready, order = [i for i, needed in enumerate(left) if not needed], []
+    while ready:  # sorted at first, hence a heap
+        order.append(i := heapq.heappop(ready))
+        for user in users.get(i, ()):
+            left[user].discard(i)
+            if not left[user]:
+                heapq.heappush(ready, user)
+    if len(order) < len(left):
+        raise ModelError("The nodes of the graph read each other in a circle.")
+    return [graph.node[i] for i in order]
 
 
 def read(model: onnx.ModelProto, measured: Measured | None = None) -> GraphInfo:

@@ -323,8 +323,8 @@ RULES: dict[str, Rule] = {
     **_rows(
         "Abs Cast Ceil Celu Clip DequantizeLinear Dropout Elu Erf Exp FastGelu Floor Gelu HardSigmoid HardSwish "
         "Hardmax Identity LeakyRelu Log LogSoftmax LpNormalization Mish Neg Not Pad QLinearLeakyRelu QLinearSigmoid "
-        "QuickGelu QuantizeLinear Reciprocal Relu Resize Round Selu Sigmoid Sign Slice Softmax Softplus Softsign Sqrt Tanh "
-        "ThresholdedRelu Tile Upsample Swish CumSum Trilu DynamicQuantizeLinear Sin Cos",
+        "QuickGelu QuantizeLinear Reciprocal Relu Resize Round Selu Sigmoid Sign Slice Softmax Softplus Softsign Sqrt "
+        "Tanh ThresholdedRelu Tile Upsample Swish CumSum Trilu DynamicQuantizeLinear Sin Cos",
         _same,
     ),
     **_rows("Add Sub Mul Div Pow Max Min Mean Sum Where PRelu Mod And Or Equal Greater Less", _broadcast),

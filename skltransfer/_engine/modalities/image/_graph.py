@@ -92,7 +92,7 @@ def _gray(fields: Mapping[str, Any]) -> dict[str, Any]:
     if any(len(values) > 1 for values in found.values()):
         raise CardError(
             f"The graph takes images of one channel, and mean and std are those of colors, {fields['mean']} and "
-            f"{fields['std']}. Give one number each, as in training: load_card(FILE, range=1.0, mean=(0.5,), std=(0.5,)) "
+            f"{fields['std']}. Give one number each, as in training: load_card(FILE, range=1, mean=(0.5,), std=(0.5,)) "
             "or skltransfer models card FILE --range 1 --mean 0.5 --std 0.5; or the preset 'raw' or 'inception'."
         )
     return found
@@ -112,8 +112,8 @@ def _how_to_write_a_card(card: Card, info: GraphInfo, missing: Sequence[str]) ->
         f"{path.name!r} takes images {info.shape}, but a graph does not say how their pixels were scaled "
         f"({', '.join(missing)}), nor in which color order. Write a card, once, for a model trained as in torchvision "
         f"or timm with: skltransfer models card {str(path)!r} --preset imagenet   (other presets: "
-        f"{', '.join(p for p in PRESETS if p != 'imagenet')}; or --range, --mean, --std, --color, --resize, --layer). If "
-        "its samples are numbers and no images: --modality array, in Python load_card(FILE, modality='array')."
+        f"{', '.join(p for p in PRESETS if p != 'imagenet')}; or --range, --mean, --std, --color, --resize, --layer). "
+        "If its samples are numbers and no images: --modality array, in Python load_card(FILE, modality='array')."
     )
 
 
@@ -131,7 +131,7 @@ def check(spec: ImageSpec, info: GraphInfo) -> None:
     if info.shape[channel] not in (spec.channels, None):
         raise CardError(
             f"The graph's input has the shape {info.shape}, but layout {spec.layout!r} needs {spec.channels} channels "
-            f"at axis {channel} for color {spec.color!r}. Set input.layout of the card to the other one, or input.color."
+            f"at axis {channel} for color {spec.color!r}. Set input.layout of the card to the other, or input.color."
         )
     if np.dtype(info.dtype).kind != "f":
         _check_integers(spec, info)

@@ -39,8 +39,8 @@ def complete(card: Card, info: GraphInfo, given: Mapping[str, Any]) -> dict[str,
         folder = str(card.folder or Path())
         raise CardError(
             f"{card.name!r} takes token ids; put its tokenizer.json into {folder!r}, beside the graph. If "
-            f"{info.input!r} holds other numbers, say so: load_card(FILE, modality='array'), or skltransfer models card "
-            "FILE --modality array"
+            f"{info.input!r} holds other numbers, say so: load_card(FILE, modality='array'), or skltransfer models "
+            "card FILE --modality array"
         )
     return {**(dataclasses.asdict(card.input) if card.input is not None else {}), **given}
 
@@ -72,8 +72,8 @@ def check(spec: TextSpec, info: GraphInfo) -> None:
     """
     if any(part in info.input for part in INPUTS):
         raise CardError(
-            f"The graph's inputs are {', '.join((info.input, *info.others))}; one must be token ids, and none is by its "
-            "name."
+            f"The graph's inputs are {', '.join((info.input, *info.others))}; one must be token ids, and none is by "
+            "its name."
         )
     if len(info.shape) != 2 or np.dtype(info.dtype).kind not in "iuf":
         raise CardError(
@@ -96,8 +96,8 @@ def preprocess(editor: Any, spec: TextSpec, info: GraphInfo) -> None:
         raise CardError(
             f"The graph's inputs are {', '.join(inputs)}; one must be token ids, the others an attention mask, token "
             f"types or positions ('mask', 'type', 'segment' or 'position' in their names), and {foreign[0]!r} is none. "
-            f"Fix it if it is the same for every text: load_card(FILE, constants={{{foreign[0]!r}: 0}}), or skltransfer "
-            f"models card FILE --constant {foreign[0]}=0; or choose a layer that does not need it."
+            f"Fix it if it is the same for every text: load_card(FILE, constants={{{foreign[0]!r}: 0}}), or "
+            f"skltransfer models card FILE --constant {foreign[0]}=0; or choose a layer that does not need it."
         )
     for name, make in {info.input: None, **makers}.items():
         value = ids if make is None else make(editor, ids, mask)
