@@ -51,16 +51,15 @@ def fix_inputs(
 
 def _value(name: str, value: Any, info: InputInfo) -> npt.NDArray[Any]:
     """Return a constant in the type of its input, unchanged by the conversion."""
+    misfit = CardError(f"constants[{name!r}] is {value!r}, and the graph's input is {info.dtype} {info.shape}.")
     try:
         given = np.array(value)
         cast = given.astype(info.dtype)
-        fits = np.broadcast_shapes(given.shape, tuple(n or 1 for n in info.shape)) is not None
-        fits = given.ndim <= len(info.shape) and given.dtype.kind in "biuf" and fits
+        np.broadcast_to(cast, tuple(n or 1 for n in info.shape))
     except (ValueError, TypeError, OverflowError) as err:
-        raise CardError(f"constants[{name!r}] is {value!r}, which is no number nor list of numbers: {err}") from err
-    exact = cast.dtype.kind == "f" or bool((cast == given).all())
-    if not fits or not exact:
-        raise CardError(f"constants[{name!r}] is {value!r}, and the graph's input is {info.dtype} {info.shape}.")
+        raise misfit from err
+    if given.dtype.kind not in "biuf" or not (cast.dtype.kind == "f" or (cast == given).all()):
+        raise misfit
     return cast
 
 
