@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from skltransfer import cards
 from skltransfer._engine import graph, hub, inspection, modalities, process, registry
 from skltransfer.cards import POOLS, Card, GraphInfo, InputSpec, ModelFile
-from skltransfer.errors import CardError, warn
+from skltransfer.errors import CardError, ModelError, warn
 
 
 def load_card(model: str | os.PathLike[str] | Card, **changes: Any) -> Card:
@@ -243,4 +244,7 @@ def renew_card(model: str | os.PathLike[str], external: Sequence[str] = (), **ch
 def layers_of(model: str | os.PathLike[str] | Card) -> tuple[GraphInfo, Card]:
     """Return what a graph says of its layers, and its card as far as there is one: also where a card cannot be made."""
     card = model if isinstance(model, Card) else _find(os.fspath(model))
-    return inspection.inspect_model(card), card
+    info = inspection.inspect_model(card)
+    with suppress(ModelError):  # what is missing is asked for when it is used
+        card = load_card(model)
+    return info, card

@@ -68,6 +68,8 @@ class GraphInfo:
         Tensors whose type or number of axes only a run can tell.
     single : tuple of str
         Layers that the graph computes for one sample at a time, whatever the length of its batch axis.
+    bare : tuple of str
+        Layers that are the row of a single sample, without a batch axis.
     outputs : tuple of str
         All of its outputs.
     depths : dict of str to int
@@ -87,6 +89,7 @@ class GraphInfo:
     refused: dict[str, str] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
     single: tuple[str, ...] = ()
+    bare: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     depths: dict[str, int] = field(default_factory=dict)
 
@@ -128,7 +131,7 @@ class GraphInfo:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> GraphInfo:
         """Rebuild from ``dataclasses.asdict`` that went through JSON."""
-        tuples = {name: tuple(data[name]) for name in ("shape", "unknown", "single", "outputs")}
+        tuples = {name: tuple(data[name]) for name in ("shape", "unknown", "single", "bare", "outputs")}
         tables = {name: {key: tuple(value) for key, value in data[name].items()} for name in ("layers", "needs")}
         inputs = {
             name: InputInfo(dtype, tuple(shape), tuple(names)) for name, (dtype, shape, names) in data["inputs"].items()

@@ -74,6 +74,18 @@ def test_graph_that_was_written_for_one_sample_is_run_one_by_one(tmp_path, in_pr
     np.testing.assert_allclose(got, np.concatenate([run(model, x=x[i : i + 1]) for i in range(4)]), rtol=1e-4)
 
 
+@pytest.mark.parametrize(("ending", "batch", "warned"), [("Reshape", "n", 1), ("Reshape", 1, 0), ("Squeeze", 1, 0)])
+def test_row_without_a_batch_axis_is_that_of_one_sample(ending, batch, warned, tmp_path, in_process, recwarn):
+    target = {"all": np.array([-1])} if ending == "Reshape" else {}
+    nodes = [*convolution("x", None), node(ending, ["gap", *target], ["rows"])]
+    model = graphs.model(nodes, [batch, 3, 6, 8], "rows", w=KERNEL, **target)
+    got = embed(model, tmp_path, PICTURES, **RAW)
+    alone = graphs.model(convolution("x"), ["n", 3, 6, 8], "rows", w=KERNEL)
+    x = np.stack(PICTURES).transpose(0, 3, 1, 2).astype(np.float32)
+    np.testing.assert_allclose(got, run(alone, x=x), rtol=1e-4)
+    assert len(recwarn) == warned
+
+
 @pytest.mark.parametrize(
     ("layer", "message"),
     [

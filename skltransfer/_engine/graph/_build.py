@@ -74,7 +74,7 @@ def build(
     fix_inputs(editor, {name: info.inputs[name] for name in model_inputs(model)}, constants, part)
     modality.preprocess(editor, recipe.input, part)
     editor.finish_front()
-    append_pooling(editor, recipe, shapes)
+    append_pooling(editor, recipe, shapes, bare=info.bare)
     if recipe.precision == "fp32":
         float16_to_float32(model)
     return model

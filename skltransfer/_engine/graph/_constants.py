@@ -87,7 +87,7 @@ def _feed(editor: Editor, name: str, value: npt.NDArray[Any], shape: Sequence[in
     editor.add("Expand", editor.const(value), target, output=name, front=True)
 
 
-def filled(model: onnx.ModelProto, info: GraphInfo, lengths: Sequence[int], constants: Mapping[str, Any] = {}) -> Any:
+def filled(model: onnx.ModelProto, info: GraphInfo, lengths: Sequence[int]) -> onnx.ModelProto:
     """Set further inputs of a backbone, such as a mask, to ones, so that it takes a single array.
 
     Parameters
@@ -98,16 +98,11 @@ def filled(model: onnx.ModelProto, info: GraphInfo, lengths: Sequence[int], cons
         From `read`.
     lengths : sequence of int
         Shape of the array that it will be run with.
-    constants : mapping
-        Values of inputs that are not to be ones.
     """
     from onnx import numpy_helper
 
     for name in info.inputs.keys() - {info.input}:
-        value = beside(info, name, lengths)
-        if name in constants:
-            value = np.broadcast_to(_value(name, constants[name], info.inputs[name]), value.shape).copy()
-        model.graph.initializer.append(numpy_helper.from_array(value, name))
+        model.graph.initializer.append(numpy_helper.from_array(beside(info, name, lengths), name))
     return model
 
 

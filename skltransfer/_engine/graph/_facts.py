@@ -115,7 +115,9 @@ def read(model: onnx.ModelProto, measured: Measured | None = None) -> GraphInfo:
     net = _network(model, tensors, main)
     refused = {name: why for name in tensors.made if (why := _why_no_layer(name, tensors, net))}
     unknown = tuple(name for name, why in refused.items() if why == UNKNOWN)
-    layers = {name: _lengths(tensors.shapes[name])[1:] for name in tensors.made if name not in refused}
+    made = [name for name in tensors.made if name not in refused]
+    bare = tuple(name for name in made if _is_bare(name, tensors, net))
+    layers = {name: _lengths(tensors.shapes[name])[0 if name in bare else 1 :] for name in made}
     deep = [name for name, shape in layers.items() if len(shape) > 1]
     deep += [name for name, info in tensors.inputs.items() if len(info.shape) > 2]
     channels = {name: axis for name in deep if (axis := net.channels(name)) is not None}
@@ -135,6 +137,7 @@ def read(model: onnx.ModelProto, measured: Measured | None = None) -> GraphInfo:
         refused=refused,
         unknown=unknown,
         single=tuple(name for name in layers if _is_single(name, tensors)),
+        bare=bare,
         outputs=outputs,
         depths={name: depth for name, depth in depths.items() if depth is not None},
     )
@@ -236,9 +239,11 @@ def _why_no_layer(name: str, tensors: _Tensors, net: Network) -> str:
     kinds = [net.kind((name, axis)) for axis in range(len(shape))]
     if BATCH in kinds[1:] and kinds[0] != BATCH:
         return f"its samples lie along axis {kinds.index(BATCH)}, not along the first"
+    if _is_bare(name, tensors, net):
+        return ""
     if kinds[0] == JOINED or shape[0] == NOT_SAMPLES:
         return "its first axis joins samples with something else"
-    batch = {tensors.shapes[n][0] for n in tensors.needs[name] if tensors.shapes.get(n)}
+    batch = _batches(name, tensors)
     if isinstance(shape[0], int) and shape[0] not in batch and shape[0] != 1:
         return f"its first axis has the length {shape[0]}, whatever the number of samples"
     return ""
@@ -246,8 +251,21 @@ def _why_no_layer(name: str, tensors: _Tensors, net: Network) -> str:
 
 def _is_single(name: str, tensors: _Tensors) -> bool:
     """Return whether a layer's first axis has the length one although that of the samples is free."""
-    batch = {tensors.shapes[n][0] for n in tensors.needs[name] if tensors.shapes.get(n)}
-    return tensors.shapes[name][0] == 1 and 1 not in batch
+    return tensors.shapes[name][0] == 1 and 1 not in _batches(name, tensors)
+
+
+def _is_bare(name: str, tensors: _Tensors, net: Network) -> bool:
+    """Return whether a tensor of one axis holds all numbers of a batch: the row of a sample, if it is alone."""
+    shape = tensors.shapes[name]
+    if len(shape) != 1:
+        return False
+    joined = net.kind((name, 0)) == JOINED
+    return joined or (_batches(name, tensors) == {1} and isinstance(shape[0], int) and shape[0] > 1)
+
+
+def _batches(name: str, tensors: _Tensors) -> set[Dim]:
+    """Return the lengths of the first axes of the inputs that a tensor is computed of."""
+    return {tensors.shapes[n][0] for n in tensors.needs[name] if tensors.shapes.get(n)}
 
 
 def _features(graph: onnx.GraphProto) -> str | None:
