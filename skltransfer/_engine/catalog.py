@@ -112,9 +112,12 @@ def list_models() -> list[str]:
 def _complete(card: Card, changes: Mapping[str, Any]) -> Card:
     """Fill in what the graph says, then what the caller says."""
     info = inspection.inspect_model(card)
+    if "constants" in changes:
+        changes = {**changes, "constants": _plain(changes["constants"])}
+    _check(changes)
+    _check_names(info, changes)
     said = {key: changes[key] for key in ("modality", "input", "constants") if key in changes}
     card = dataclasses.replace(card, **said)
-    _check(changes)
     constants = card.constants
     layer = changes.get("layer") or card.layer
     meant = card.modality or modalities.meant(changes)
@@ -180,6 +183,33 @@ def _check(changes: Mapping[str, Any]) -> None:
     wrong += cards.mistakes_of_tables(changes)
     if wrong:
         raise CardError("; ".join(wrong) + ".")
+
+
+def _plain(value: Any) -> Any:
+    """Return numbers of NumPy as Python's, in dictionaries, too."""
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _check_names(info: GraphInfo, changes: Mapping[str, Any]) -> None:
+    """Refuse constants of inputs that the graph has not, and channels of layers that have none to choose from.
+
+    Raises
+    ------
+    CardError, LayerError
+        With the nearest names.
+    """
+    for name in changes.get("constants", {}):
+        if name not in info.inputs:
+            raise CardError(f"constants names {name!r}, and the inputs of the graph are {', '.join(info.inputs)}.")
+    channels = changes.get("channels", {})
+    graph.check_layers(list(channels), info)
+    for name in channels:
+        if len(info.layers[name]) < 2:
+            raise CardError(
+                f"channels names the layer {name!r}, which is a row already: all of its numbers are channels."
+            )
 
 
 def _sorted_out(modality: modalities.Modality, changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

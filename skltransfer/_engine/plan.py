@@ -254,8 +254,8 @@ def channels_of(card: Card, layers: Sequence[str], shapes: Sequence[Shape]) -> l
     return [known.get(name, rule.get(name)) if name in needed else None for name in layers]
 
 
-def pooled(info: GraphInfo, card: Card, layer: str) -> tuple[str, str]:
-    """Return, for people, the number of columns of a layer once it is pooled, and the axis of its channels.
+def pooled(info: GraphInfo, card: Card, layer: str) -> tuple[str, str, str]:
+    """Return, for people, the columns of a layer once it is pooled, and the axes of channels and of pooling.
 
     Parameters
     ----------
@@ -268,18 +268,18 @@ def pooled(info: GraphInfo, card: Card, layer: str) -> tuple[str, str]:
 
     Returns
     -------
-    columns, axis : str
-        ``"?"`` where only a run or the user can tell; no axis for a layer that is a row already.
+    columns, channels, pooled : str
+        ``"?"`` where only a run or the user can tell; no axes for a layer that is a row already.
     """
     shape = info.layers[layer]
     if len(shape) < 2:
-        return ("1" if not shape else _or_unknown(shape[0])), ""
+        return ("1" if not shape else _or_unknown(shape[0])), "", ""
     channel = card.channels.get(layer, info.channels.get(layer)) or _by_layout(card, len(shape) + 1)
     if channel is None or not 0 < channel <= len(shape):
-        return "?", "?"
+        return "?", "?", "?"
     pool = card.pool if card.pool not in ("auto", "none") else "mean"
     axes = tuple(axis for axis in range(1, len(shape) + 1) if axis != channel)
-    return _or_unknown(graph.row_shape(shape, pool, axes)[0]), f"axis {channel}"
+    return _or_unknown(graph.row_shape(shape, pool, axes)[0]), str(channel), ", ".join(map(str, axes))
 
 
 def _or_unknown(length: int | None) -> str:

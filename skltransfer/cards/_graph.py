@@ -120,6 +120,11 @@ class GraphInfo:
         """
         needed = {name for layer in layers for name in self.needs.get(layer, self.inputs)} - set(constants)
         inputs = {name: info for name, info in self.inputs.items() if name in needed}
+        if not inputs and constants:
+            raise CardError(
+                f"constants fix every input that {', '.join(layers)} needs ({', '.join(constants)}); one must hold "
+                "samples."
+            )
         if not inputs:
             return self
         main = main_input(inputs)

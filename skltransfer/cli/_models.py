@@ -122,9 +122,11 @@ def _layers(args: argparse.Namespace) -> int:
     rows = [
         (name, _shape(shape), *plan.pooled(info, card, name), _mark(name, card)) for name, shape in info.layers.items()
     ]
-    say(table(rows, ("layer", "shape", "columns", "channels", "")))
+    say(table(rows, ("layer", "shape", "columns", "channels", "pooled", "")))
     pool = card.pool if card.pool != "auto" else "mean"
-    say(f"\nColumns are those after pool={pool!r}, over all axes but that of the channels; the samples are axis 0.")
+    say(
+        f"\nColumns are those after pool={pool!r}. The axes of channels and those that are pooled: the samples are axis 0."
+    )
     say(f"Use a layer with PretrainedEmbedder({args.model!r}, layer=...).")
     for name in info.outputs:
         if name in info.refused:

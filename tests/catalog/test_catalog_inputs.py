@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from skltransfer import PretrainedEmbedder, cli, load_card, testing
-from skltransfer.errors import CardError
+from skltransfer.errors import CardError, ModelError
 from skltransfer.testing import make_graph
 from tests import graphs
 from tests.catalog.support import KERNEL, PICTURES, RANDOM, RAW, convolution, embed, node, saved
@@ -54,9 +54,10 @@ def recurrent():
         node("ReduceSum", ["state", "axis"], ["s"], keepdims=0),
         node("Mul", ["x", "r"], ["scaled"]),
         node("Add", ["scaled", "s"], ["rows"]),
+        node("Unsqueeze", ["rows", "one"], ["wide"]),
     ]
     inputs = {"x": (np.float32, ["n", 3]), "state": (np.float32, [2, "n", 3]), "rate": (np.int64, [])}
-    return make_graph(nodes, inputs, "rows", axis=np.array([0]))
+    return make_graph(nodes, inputs, "rows", axis=np.array([0]), one=np.array([1]))
 
 
 def test_inputs_that_are_no_samples_are_fixed_by_the_card(tmp_path, in_process):
@@ -88,11 +89,32 @@ def test_inputs_that_nobody_fixed_are_named(tmp_path, in_process):
         ({"state": [1, 2], "rate": 1}, r"constants\['state'\] is .*input is float32 \(2, None, 3\)"),
         ({"state": "zero"}, r"constants\['state'\] is 'zero', not a finite number"),
         ({"state": float("nan")}, r"constants\['state'\] is nan, not a finite number"),
+        ({"stat": 0}, r"constants names 'stat', and the inputs of the graph are x, state, rate"),
+        ({"x": 1, "state": 0, "rate": 1}, r"constants fix every input that rows needs .*one must hold samples"),
     ],
 )
 def test_constant_that_does_not_fit_is_refused(constants, message, tmp_path, in_process):
     with pytest.raises(CardError, match=message):
         embed(recurrent(), tmp_path, np.ones((2, 3)), constants=constants)
+
+
+def test_constants_of_numpy_are_numbers(tmp_path, in_process):
+    card = load_card(saved(recurrent(), tmp_path), constants={"state": np.zeros((2, 1, 3)), "rate": np.int64(3)})
+    assert card.constants == {"state": np.zeros((2, 1, 3)).tolist(), "rate": 3}
+
+
+@pytest.mark.parametrize(
+    ("channels", "message"),
+    [
+        ({"rows": 1}, "names the layer 'rows', which is a row already"),
+        ({"wid": 1}, "no layer 'wid'. Did you mean 'wide'"),
+        ({"wide": 0}, "channels of layer 'wide' is 0, not an axis from 1 on"),
+        (["wide"], r"channels is \['wide'\], not a dict"),
+    ],
+)
+def test_channels_of_no_layer_are_refused(channels, message, tmp_path, in_process):
+    with pytest.raises(ModelError, match=message):
+        load_card(saved(recurrent(), tmp_path), channels=channels)
 
 
 def test_inputs_behind_the_layer_do_not_count(tmp_path, in_process):
@@ -114,8 +136,8 @@ def test_layers_are_listed_of_a_graph_without_a_card(tmp_path, capsys, in_proces
     path = saved(pair_of_encoders(), tmp_path)
     assert cli.main(["models", "layers", path]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["relu", "5", "x", "4", "x", "6", "5", "axis", "1"] in rows
-    assert ["states", "?", "x", "5", "5", "axis", "2"] in rows
+    assert ["relu", "5", "x", "4", "x", "6", "5", "1", "2,", "3"] in rows
+    assert ["states", "?", "x", "5", "5", "2", "1"] in rows
 
 
 def test_layers_are_listed_where_the_output_is_none(tmp_path, capsys, in_process):
@@ -127,10 +149,10 @@ def test_layers_are_listed_where_the_output_is_none(tmp_path, capsys, in_process
 
 def test_command_line_says_what_the_api_says(tmp_path, in_process):
     path = saved(recurrent(), tmp_path)
-    words = ["--modality", "array", "--constant", "rate=2", "--constant", "state=0", "--channels", "rows=1"]
+    words = ["--modality", "array", "--constant", "rate=2", "--constant", "state=0", "--channels", "wide=2"]
     assert cli.main(["models", "card", path, *words, "--layout", "NHWC", "--pool", "max"]) == 0
     card = load_card(path)
-    assert (card.constants, card.channels) == ({"rate": 2, "state": 0}, {"rows": 1})
+    assert (card.constants, card.channels) == ({"rate": 2, "state": 0}, {"wide": 2})
     assert (card.input.layout, card.pool) == ("NHWC", "max")
     np.testing.assert_allclose(PretrainedEmbedder(path).fit_transform(np.eye(3)), 2 * np.eye(3))
 

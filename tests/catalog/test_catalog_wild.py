@@ -107,16 +107,26 @@ def test_preset_says_that_samples_are_images(tmp_path, in_process):
     assert load_card(saved(model, tmp_path), preset="raw").modality == "image"
 
 
-def test_signs_that_disagree_are_asked_about(tmp_path, monkeypatch, in_process):
-    from skltransfer._engine import modalities
-
-    model = make_graph([node("Cast", ["ids"], ["rows"], to=1)], {"ids": (np.int64, ["n", "t"])}, "rows")
-    array = modalities.TABLE["array"]
-    monkeypatch.setitem(modalities.TABLE, "array", array.__class__(**{**vars(array), "signs": lambda *_: ["a hunch"]}))
-    with pytest.raises(
-        CardError, match=r"could be text or array \(.*an input 'ids'.*a hunch.*\). Say which: .*--modality"
-    ):
+@pytest.mark.parametrize(
+    ("name", "shape", "beside", "kinds"),
+    [
+        ("x", ["n", 4], True, r"array or text \(array: floating-point numbers in 2 axes; text: a tokenizer beside"),
+        ("input_ids", ["n", 4], False, r"array or text \(array: .*; text: an input 'input_ids'"),
+        (
+            "pixel_values",
+            ["n", 2, 3, 6, 8],
+            False,
+            r"array or image \(array: .* in 5 axes; image: an input 'pixel_values'",
+        ),
+    ],
+)
+def test_signs_that_disagree_are_asked_about(name, shape, beside, kinds, tmp_path, in_process):
+    model = make_graph([node("Flatten", [name], ["rows"])], {name: (np.float32, shape)}, "rows")
+    if beside:
+        (tmp_path / "tokenizer.json").write_text(testing.word_tokenizer().to_str())
+    with pytest.raises(CardError, match=rf"could be {kinds}.* Say which: .*modality='.*--modality"):
         load_card(saved(model, tmp_path))
+    assert load_card(saved(model, tmp_path), modality="array").modality == "array"
 
 
 @pytest.mark.parametrize("beside", [True, False])

@@ -59,8 +59,8 @@ def test_models_show_prints_the_card(model, capsys):
 def test_models_layers_lists_every_tensor_and_marks_the_default(model, capsys):
     assert cli.main(["models", "layers", str(model)]) == 0
     assert [re.split(r"  +", line) for line in lines(capsys)[2:6]] == [
-        ["map", "4 x 8 x 8", "4", "axis 1"],
-        ["pooled", "4 x 1 x 1", "4", "axis 1"],
+        ["map", "4 x 8 x 8", "4", "1", "2, 3"],
+        ["pooled", "4 x 1 x 1", "4", "1", "2, 3"],
         ["embedding", "4", "4"],
         ["logits", "4", "4", "the card's embedding"],
     ]

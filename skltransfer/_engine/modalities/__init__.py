@@ -79,7 +79,7 @@ def guess(info: GraphInfo, files: Collection[str] = ()) -> str:
     CardError
         If the signs disagree.
     """
-    found = {name: signs for name, row in TABLE.items() if (signs := row.signs(info, files))}
+    found = {name: signs for name, row in sorted(TABLE.items()) if (signs := row.signs(info, files))}
     if not found:
         return next(name for name, row in TABLE.items() if row.numeric)
     if len(found) == 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -146,6 +146,12 @@ def complete(card: Card, info: GraphInfo, given: Mapping[str, Any]) -> dict[str,
     return {**known, **given} if given.get("dtype") != "auto" else {**known, **given, "dtype": dtype}
 
 
+def signs(info: GraphInfo, files: Collection[str]) -> list[str]:
+    """List the sign that a graph takes numbers: fractions in another form than that of images. Else it is the rest."""
+    fractions = np.dtype(info.dtype).kind == "f" and len(info.shape) != 4
+    return [f"floating-point numbers in {len(info.shape)} axes"] * fractions
+
+
 def check(spec: ArraySpec, info: GraphInfo) -> None:
     """Refuse a graph of several inputs, of text, or of whole numbers where the card says others.
 
@@ -173,7 +179,7 @@ def preprocess(editor: Any, spec: ArraySpec, info: GraphInfo) -> None:
 ARRAY = Modality(
     name="array",
     spec=ArraySpec,
-    signs=lambda info, files: [],  # whatever is neither text nor image
+    signs=signs,
     complete=complete,
     check=check,
     preprocess=preprocess,

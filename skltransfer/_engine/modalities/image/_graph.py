@@ -35,13 +35,16 @@ SIDE = 224
 
 def signs(info: GraphInfo, files: Collection[str]) -> list[str]:
     """List the signs that a graph takes images: four axes, one or three channels, names."""
-    if len(info.shape) != 4 or np.dtype(info.dtype).kind not in "fiu":
+    if len(info.shape) < 3 or np.dtype(info.dtype).kind not in "fiu":
         return []
-    channels = next((info.shape[axis] for axis in LAYOUTS.values() if info.shape[axis] in CHANNELS), None)
+    found = [f"an input {info.input!r}"] * any(part in info.input.lower() for part in NAMES)
+    if len(info.shape) != 4:
+        return found
+    lengths = (*(info.shape[axis] for axis in LAYOUTS.values()), info.depths.get(info.input))
+    channels = next((n for n in lengths if n in CHANNELS), None)
     named = [name for name in info.names if any(part in name.lower() for part in AXES)]
-    found = [f"four axes, {channels} channels"] if channels or info.depths.get(info.input) in CHANNELS else []
-    found += [f"an axis {named[0]!r}"] if named else []
-    return found + [f"an input {info.input!r}"] * any(part in info.input.lower() for part in NAMES)
+    found += [f"four axes, {channels} channels"] if channels in CHANNELS else []
+    return found + ([f"an axis {named[0]!r}"] if named else [])
 
 
 def complete(card: Card, info: GraphInfo, given: Mapping[str, Any]) -> dict[str, Any]:

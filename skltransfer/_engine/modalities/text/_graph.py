@@ -18,12 +18,12 @@ TOKENS = ("token", "text")
 
 
 def signs(info: GraphInfo, files: Collection[str]) -> list[str]:
-    """List the signs that a graph takes token ids: whole numbers, two axes, the name, a tokenizer beside it."""
-    if len(info.shape) != 2 or np.dtype(info.dtype).kind not in "iu":
+    """List the signs that a graph takes token ids: two axes and the name, a mask, a tokenizer beside it."""
+    if len(info.shape) != 2 or np.dtype(info.dtype).kind not in "iuf":
         return []
     named = info.input.endswith("ids") or info.input.lower().startswith(TOKENS)
-    beside = any("mask" in name for name in info.others)
-    found = [f"an input {info.input!r}"] * named + ["an attention mask"] * beside
+    masked = np.dtype(info.dtype).kind in "iu" and any("mask" in name for name in info.others)
+    found = [f"an input {info.input!r}"] * named + ["an attention mask"] * masked
     return found + ["a tokenizer beside the graph"] * ("tokenizer" in files)
 
 
