@@ -125,7 +125,7 @@ def _layers(args: argparse.Namespace) -> int:
     say(table(rows, ("layer", "shape", "columns", "channels", "pooled", "")))
     pool = card.pool if card.pool != "auto" else "mean"
     say(
-        f"\nColumns are those after pool={pool!r}. The axes of channels and those that are pooled: the samples are axis 0."
+        f"\nColumns are those after pool={pool!r}. Channels lie along that axis, others are pooled; samples are axis 0."
     )
     say(f"Use a layer with PretrainedEmbedder({args.model!r}, layer=...).")
     for name in info.outputs:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Domains of the operators that ONNX defines or ONNX Runtime has built in.
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
+#: Domains of built-in operators whose tensors have another order of numbers than their shapes say.
+BLOCKED = frozenset({"com.microsoft.nchwc", "com.ms.internal.nhwc"})
 #: Built-in operators that open files or run external code.
 REFUSED_OPERATORS = frozenset({"EPContext", "PyOp", "PyOpScan"})
 #: Most nodes after expanding every function; real graphs have up to some ten thousand.
@@ -112,6 +114,12 @@ def scan(model: onnx.ModelProto, folder: Path, manifest: Collection[str] = ()) -
         if node.op_type in REFUSED_OPERATORS:
             raise UnsafeModelError(f"Operator {node.op_type!r} loads files or code, and is refused.")
         if node.domain not in DOMAINS and _function(node.domain, node.op_type, node) not in local:
+            if node.domain in BLOCKED:
+                raise UnsafeModelError(
+                    f"Operator {node.op_type!r} of the domain {node.domain!r} keeps channels in blocks that suit one "
+                    "processor: ONNX Runtime has optimized this graph for the machine that saved it. Use the original "
+                    "file, or save with graph_optimization_level=ORT_ENABLE_EXTENDED."
+                )
             raise UnsafeModelError(
                 f"Operator {node.op_type!r} comes from the custom domain {node.domain!r}, which needs external code; "
                 f"allowed domains are {', '.join(sorted(filter(None, DOMAINS)))}."
