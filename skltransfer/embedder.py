@@ -28,6 +28,8 @@ from skltransfer._engine.samples import Samples, unpack
 from skltransfer.cards import LONG_TEXTS, POOLS, PRECISIONS, Card
 from skltransfer.errors import BadSamplesWarning, InputWarning, LayerError, need, warn
 
+#: Parameters that skltransfer 0.1 did not have.
+ADDED = {"prompt": None}
 #: Columns of the last `transform` of estimators that were not fitted, or with other parameters: frames need names.
 _columns: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
@@ -67,18 +69,18 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         first use, compared with the original and kept, see `quantize`. ``"int8"`` is 1.4 to 2.4 times as fast on a CPU
         that multiplies integers (VNNI, AMX). ``"fp16"`` is half the file, meant for GPUs, and slower on a CPU.
     max_length : int or None, default=None
-        Texts only: tokens per text, special ones included. None: as the card says. Shorter is faster, in proportion to
-        the texts that are longer.
+        Texts only: tokens per text, special ones included. None: as the card says. Shorter is faster.
     long_text : {"truncate", "windows"}, default="truncate"
         Texts only: ``"truncate"`` cuts texts longer than `max_length`, and one warning counts the loss; ``"windows"``
         embeds all their parts and averages, at the price of running all of them.
+    prompt : str or None, default=None
+        Texts only: name of words of the card that go before every text, such as "query"; see `Card.prompts`.
     batch_size : int or "auto", default="auto"
         Samples per run. ``"auto"``: 2 images of 224 x 224 pixels, more of smaller ones, or 512 tokens; on a GPU 64 such
         images, doubled while that is 5 % faster, or 16,384 tokens. A batch that does not fit is halved.
     device : str, default="auto"
         ``"auto"``: a GPU if one works, else the CPU, with a warning if a GPU is present that cannot be used. ``"cpu"``,
-        ``"cuda"``, ``"cuda:1"``, ``"tensorrt"``: that one, or a `DeviceError` with the reason. ``"cuda:all"``: every
-        GPU, each taking a share of the samples.
+        ``"cuda"``, ``"cuda:1"``, ``"tensorrt"``: that one, or a `DeviceError`. ``"cuda:all"``: every GPU, a share each.
     n_jobs : int or None, default=None
         Threads that read, decode and, on the CPU, run. None: as many as this process may keep busy (its processors,
         cgroup quota, ``OMP_NUM_THREADS``, or its share as a worker of joblib). -1: all processors.
@@ -158,6 +160,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         "precision": [StrOptions(set(PRECISIONS))],
         "max_length": [Interval(Integral, 1, None, closed="left"), None],
         "long_text": [StrOptions(set(LONG_TEXTS))],
+        "prompt": [str, None],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "device": [str],
         "n_jobs": [Integral, None],
@@ -177,6 +180,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         precision: str = "auto",
         max_length: int | None = None,
         long_text: str = "truncate",
+        prompt: str | None = None,
         batch_size: int | str = "auto",
         device: str = "auto",
         n_jobs: int | None = None,
@@ -192,6 +196,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         self.precision = precision
         self.max_length = max_length
         self.long_text = long_text
+        self.prompt = prompt
         self.batch_size = batch_size
         self.device = device
         self.n_jobs = n_jobs
@@ -311,8 +316,8 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         return tags
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Unpickle; an estimator fitted by skltransfer 0.1 knows the hash of its model alone."""
-        super().__setstate__(state)
+        """Unpickle; an estimator of skltransfer 0.1 lacks newer parameters, and knows the hash of its model alone."""
+        super().__setstate__({**ADDED, **state})
         if "model_sha256_" in self.__dict__ and "_fitted_with" not in self.__dict__:
             self._fitted_with = (self.model, self.precision)
 

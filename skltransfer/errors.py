@@ -324,7 +324,7 @@ def need(module: str, *, extra: str) -> ModuleType:
 
 
 def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:
-    """Return a suggestion of similar names, for the end of an error message.
+    """Return a suggestion of names that contain it or are similar, for the end of an error message.
 
     Parameters
     ----------
@@ -342,7 +342,13 @@ def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:
     """
     from difflib import get_close_matches
 
-    close = get_close_matches(str(name), list(known), n=most, cutoff=0.5)
+    lower: dict[str, str] = {}
+    for one in known:
+        lower.setdefault(one.lower(), one)
+    wrong = str(name).lower()
+    parts = sorted((one for one in lower if wrong and (wrong in one or one in wrong)), key=len)
+    similar = get_close_matches(wrong, list(lower), n=most, cutoff=0.5)
+    close = [lower[one] for one in list(dict.fromkeys([*parts, *similar]))[:most]]
     return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from skltransfer import cards
 from skltransfer._engine import graph, hub, inspection, modalities, process, registry
-from skltransfer.cards import POOLS, Card, GraphInfo, InputSpec, ModelFile
-from skltransfer.errors import CardError, ModelError, warn
+from skltransfer.cards import ASKED, POOLS, Card, GraphInfo, InputSpec, ModelFile
+from skltransfer.errors import CardError, ModelError, ModelWarning, warn
 
 
 def load_card(model: str | os.PathLike[str] | Card, **changes: Any) -> Card:
@@ -56,7 +56,11 @@ def load_card(model: str | os.PathLike[str] | Card, **changes: Any) -> Card:
     if not changes and complete:
         return card
     known = registry.known_of(model, card) if isinstance(model, str) else {}
-    return _complete(card, {**known, **_renamed(changes)})
+    said = {**known, **_renamed(changes)}
+    completed = _complete(card, said)
+    if not isinstance(model, Card) and card.input is None and card.layer is None and "layer" not in said:
+        _mention(completed)
+    return completed
 
 
 #: Fields by the names of skltransfer 0.1.
@@ -82,7 +86,8 @@ def candidates(model: str) -> list[str]:
     if registry.knows(model):
         return []
     path = Path(model)
-    beside = (path / "tokenizer.json", path.parent / "tokenizer.json")  # errors tell the user to put one there
+    graphs = [path] if path.suffix == ".onnx" else [path / "x.onnx", path / "onnx" / "model.onnx"]
+    beside = [file for one in graphs for file in cards.beside(one)]  # errors tell the user to put a tokenizer there
     files = (path, path / "card.json", cards.card_path(path) if path.suffix else path, *beside)
     return [os.fspath(file) for file in files]
 
@@ -118,13 +123,11 @@ def _complete(card: Card, changes: Mapping[str, Any]) -> Card:
     _check_names(info, changes)
     said = {key: changes[key] for key in ("modality", "input", "constants") if key in changes}
     card = dataclasses.replace(card, **said)
-    constants = card.constants
-    layer = changes.get("layer") or card.layer
-    meant = card.modality or modalities.meant(changes)
-    layer = layer or _first_output(card, info, meant)
+    modality = _modality(card, info, changes)
+    changes = {**_described(modality, card, info, changes), **changes}
+    layer = changes.get("layer") or card.layer or _first_output(card, info, modality.name)
     graph.check_layers([layer], info)
-    part = info.at([layer], constants)
-    modality = modalities.of(meant or modalities.guess(part, card.files))
+    part = info.at([layer], card.constants)
     given, of_input = _sorted_out(modality, changes)
     spec = _input(modality, card, part, of_input)
     if not part.others:  # another layer may not need them
@@ -139,6 +142,15 @@ def _complete(card: Card, changes: Mapping[str, Any]) -> Card:
     return _at_size(card) if at_size else card
 
 
+def _modality(card: Card, info: GraphInfo, changes: Mapping[str, Any]) -> modalities.Modality:
+    """Return the kind of samples: as the card or the caller says, else by the signs of what the layer needs."""
+    if meant := card.modality or modalities.meant(changes):
+        return modalities.of(meant)
+    layer = changes.get("layer") or card.layer or _first_output(card, info, "")
+    graph.check_layers([layer], info)
+    return modalities.of(modalities.guess(info.at([layer], card.constants), card.files))
+
+
 def _first_output(card: Card, info: GraphInfo, meant: str) -> str:
     """Return the first output that is a layer and is computed of one sample, of the kind that is meant if one is.
 
@@ -147,11 +159,7 @@ def _first_output(card: Card, info: GraphInfo, meant: str) -> str:
     CardError
         If there are outputs of several kinds, as a pair of encoders has.
     """
-    kinds = {}
-    for name in info.outputs:
-        part = info.at([name], card.constants)
-        if name in info.layers and all(any(beside in other for beside in cards.BESIDE) for other in part.others):
-            kinds[name] = [kind for kind, row in modalities.TABLE.items() if row.signs(part, card.files)] or [""]
+    kinds = _kinds_of_outputs(card, info)
     if info.output in kinds and meant in ("", *kinds[info.output]):
         return info.output
     fitting = [name for name, kind in kinds.items() if meant in ("", *kind)]
@@ -163,6 +171,45 @@ def _first_output(card: Card, info: GraphInfo, meant: str) -> str:
             f"{fitting[0]!r}), or skltransfer models card FILE --layer {fitting[0]}"
         )
     return fitting[0] if fitting else info.output
+
+
+def _kinds_of_outputs(card: Card, info: GraphInfo) -> dict[str, list[str]]:
+    """Return, for outputs that are layers of one sample, the kinds whose signs their inputs show; one empty for none."""
+    kinds = {}
+    for name in info.outputs:
+        part = info.at([name], card.constants)
+        if name in info.layers and all(any(beside in other for beside in cards.BESIDE) for other in part.others):
+            kinds[name] = [kind for kind, row in modalities.TABLE.items() if row.signs(part, card.files)] or [""]
+    return kinds
+
+
+def _described(
+    modality: modalities.Modality, card: Card, info: GraphInfo, changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what the files beside a bare graph say that neither its card nor the caller does; mention it once."""
+    if modality.describe is None or card.input is not None:
+        return {}
+    layer = changes.get("layer") or card.layer
+    own = tuple(name for name, kinds in _kinds_of_outputs(card, info).items() if modality.name in kinds)
+    info = dataclasses.replace(info, outputs=own or info.outputs, output=(own or info.outputs)[0])
+    settled = changes.keys() | ({"pool"} if card.pool != "auto" else set())
+    return {name: value for name, value in modality.describe(card, info, layer).items() if name not in settled}
+
+
+def _mention(card: Card) -> None:
+    """Warn once of what was taken of a bare graph with descriptions beside it."""
+    if modalities.of(card.modality).describe is not None and card.pool != ASKED:
+        how = f", pool={card.pool!r}" if card.pool != "auto" else ""
+        how += ", scaled to unit length" if card.normalize else ""
+        _warn_once(
+            f"{card.name!r} has no card; its embedding is the output {card.layer!r}{how}. To settle it: skltransfer "
+            "models card FILE.onnx"
+        )
+
+
+@process.memo(64)
+def _warn_once(message: str) -> None:
+    warn(message, ModelWarning)
 
 
 def _at_size(card: Card) -> Card:

@@ -126,6 +126,8 @@ def _read_in_child(path: Path, manifest: Sequence[str], sha256: str, tokenizer: 
     try:
         found = process.run_child("skltransfer._engine.trial", request, seconds=PATIENCE * seconds)
     except process.ChildFailure as err:
+        if not err.started:
+            raise ModelError(f"{path.name!r} has to be tried in a child process first. {err.machine}") from None
         if err.status is None or err.status == -getattr(signal, "SIGXCPU", 0):
             raise UnsafeModelError(too_long) from None
         raise UnsafeModelError(

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skltransfer._engine import graph, hub, inspection, modalities, runtime
-from skltransfer.cards import Axes, Card, GraphInfo, InputSpec, Recipe, Shape, spatial_axes
+from skltransfer.cards import ASKED, Axes, Card, GraphInfo, InputSpec, Recipe, Shape, spatial_axes
 from skltransfer.errors import CardError, LayerError
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def make(
         input=spec,
         layers=names,
         pool=how,
-        normalize=bool(normalize),
+        normalize=bool(normalize) or (card.normalize and layer is None),
         precision=str(precision),
         device=device.kind,
         axes=axes,
@@ -292,9 +292,23 @@ def _by_layout(card: Card, rank: int) -> int | None:
 
 
 def _settled(card: Card, shapes: Sequence[Shape], pool: str) -> str:
-    """Return the pooling: "" where every layer is a row already, else the user's, else the card's, else the mean."""
+    """Return the pooling: "" where every layer is a row already, else the user's, else the card's, else the mean.
+
+    Raises
+    ------
+    CardError
+        If it has to be said and nobody does.
+    """
     if all(len(shape) < 2 for shape in shapes):
         return ""
+    if pool == "auto" and card.pool == ASKED:
+        assert card.input is not None
+        raise CardError(
+            f"{card.layer!r} of {card.name!r} has a vector for each of up to max_length={card.input.longest} tokens, "
+            "and no modules.json beside it says how they become one row. Choose as its authors do, pool='mean' or "
+            "pool='cls' for most: PretrainedEmbedder(..., pool='mean'), load_card(..., pool='mean'), or skltransfer "
+            "models card FILE.onnx --pool mean"
+        )
     return pool if pool != "auto" else card.pool if card.pool != "auto" else "mean"
 
 

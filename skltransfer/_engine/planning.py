@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from skltransfer._engine import catalog, hub, plan, process, quantization, runtime
 from skltransfer.cards import Card
-from skltransfer.errors import ModelChangedError
+from skltransfer.errors import CardError, ModelChangedError
 
 
 class Planned(NamedTuple):
@@ -53,7 +53,7 @@ def find(key: Hashable) -> Planned | None:
 
 
 #: Parameters of an estimator that decide its plan.
-CHOICES = ("model", "device", "precision", "layer", "pool", "normalize", "max_length", "long_text")
+CHOICES = ("model", "device", "precision", "layer", "pool", "normalize", "max_length", "long_text", "prompt")
 
 
 def key_of(
@@ -90,10 +90,25 @@ def make(key: Hashable, model: str | os.PathLike[str] | Card, device: str, preci
     states = process.file_states(files)
     where = runtime.resolve(device)
     run = quantization.quantized_card(card, precision, where)
-    made = plan.make(run, where, precision=precision, **_set(card, choices))
+    made = plan.make(run, where, precision=precision, **_set(card, _with_prompt(card, choices)))
     planned = Planned(made, _model_key(card, run), card, files, states)
     _plans.keep(key, planned)
     return planned
+
+
+def _with_prompt(card: Card, choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace the name of a prompt by the prefix it stands for."""
+    rest = {name: value for name, value in choices.items() if name != "prompt"}
+    prompt = choices.get("prompt")
+    if prompt is None:
+        return rest
+    if prompt not in card.prompts:
+        known = f"it has {', '.join(map(repr, card.prompts))}" if card.prompts else "it has none"
+        raise CardError(
+            f"{card.name!r} has no prompt {prompt!r}; {known}. To put words of your own before every text: "
+            "load_card(model, prefix='...')"
+        )
+    return {**rest, "prefix": card.prompts[prompt]}
 
 
 #: Values that mean nothing where samples have no such choice.
@@ -136,7 +151,7 @@ def check_fitted(fitted: Mapping[str, Any], planned: Planned) -> None:
         return
     had = fitted.get("model_key_")
     found = planned.plan.recipe.graph if had is None else planned.model_key
-    if found == (had or fitted["model_sha256_"]):
+    if found == (had or fitted["model_sha256_"]) or fitted["model_sha256_"] in planned.card.replaces:
         return
     model = fitted["model"]
     name = model.name if isinstance(model, Card) else os.fspath(model)

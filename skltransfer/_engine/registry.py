@@ -17,6 +17,7 @@ from typing import Any
 from skltransfer import cards
 from skltransfer._engine import hub, inspection, process
 from skltransfer.cards import Card, ModelFile
+from skltransfer.errors import DownloadError
 
 
 @process.memo(None)
@@ -68,7 +69,16 @@ def pull(model: str, *, refresh: bool = False) -> Card:
         without a card gets.
     """
     where = address(model)
-    pulled = hub.pull(where, check=lambda new: inspection.inspect_model(unpinned(_card(where, new))), refresh=refresh)
+
+    def check(new: hub.Pulled) -> None:
+        inspection.inspect_model(unpinned(_card(where, new)))
+
+    try:
+        pulled = hub.pull(where, check=check, refresh=refresh)
+    except DownloadError as err:
+        if model not in table():
+            raise
+        raise DownloadError(f"{model!r}, which is {err}", err.status) from None
     return _card(where, pulled)
 
 

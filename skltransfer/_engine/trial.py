@@ -36,7 +36,7 @@ def try_model(
     sha256 : str or None
         Of the graph.
     """
-    _set_limits(limit, seconds)
+    limit, whose = _set_limits(limit, seconds)
     name, file = Path(path).name, Path(path)
 
     def read_bytes(one: Path) -> bytes:
@@ -56,8 +56,9 @@ def try_model(
             _use_tokenizer(Path(tokenizer))
     except MemoryError:
         return {
-            "error": "UnsafeModelError",
-            "message": f"{name!r} takes more memory than the {limit:,} bytes a graph may when it is first opened.",
+            "error": "UnsafeModelError" if whose == "ours" else "ModelError",
+            "message": f"{name!r} takes more memory than the {limit:,} bytes "
+            + ("a graph may when it is first opened." if whose == "ours" else "this machine lets it use (ulimit -v)."),
         }
     except Exception as err:  # noqa: BLE001 - it is passed on to the parent
         kind = type(err).__name__ if isinstance(err, ModelError) else "ModelError"
@@ -128,12 +129,12 @@ def _use_tokenizer(path: Path) -> None:
     opened.encode_batch([*text.PROBES, "", "a" * 10_000, "\u2028\U0001f600 " * 1000])
 
 
-def _set_limits(memory: int, seconds: float) -> None:
-    """Limit this process, as far as the system lets it be limited."""
+def _set_limits(memory: int, seconds: float) -> tuple[int, str]:
+    """Limit this process, as far as the system lets it be limited; return bytes of memory and whose limit they are."""
     try:
         import resource
     except ImportError:  # Windows has no such limits; the parent ends the child at the deadline
-        return
+        return memory, "ours"
     for name, wanted in (("RLIMIT_AS", memory), ("RLIMIT_CPU", int(np.ceil(seconds))), ("RLIMIT_CORE", 0)):
         _, hard = resource.getrlimit(getattr(resource, name))
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
@@ -141,6 +142,8 @@ def _set_limits(memory: int, seconds: float) -> None:
             resource.setrlimit(getattr(resource, name), (most, hard))
         except (ValueError, OSError):  # macOS refuses RLIMIT_AS; what is not limited is still ended at the deadline
             continue
+    found, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return (memory, "ours") if found in (memory, resource.RLIM_INFINITY) else (found, "the machine's")
 
 
 if __name__ == "__main__":

@@ -6,13 +6,16 @@ The format carries a number, `SCHEMA`; `_card` says how to change it.
 """
 
 # Names in `__all__` are public; the others, imported `as` themselves, are for the rooms above.
+from skltransfer.cards._card import ASKED as ASKED
 from skltransfer.cards._card import POOLS as POOLS
 from skltransfer.cards._card import PRECISIONS as PRECISIONS
 from skltransfer.cards._card import SCHEMA, Card, ModelFile
 from skltransfer.cards._card import UPGRADES as UPGRADES
 from skltransfer.cards._card import mistakes_of_tables as mistakes_of_tables
+from skltransfer.cards._find import beside as beside
 from skltransfer.cards._find import card_path
 from skltransfer.cards._find import check_link as check_link
+from skltransfer.cards._find import describes as describes
 from skltransfer.cards._find import find as find
 from skltransfer.cards._find import names as names
 from skltransfer.cards._graph import BESIDE as BESIDE

@@ -32,6 +32,8 @@ def _from_1(data: dict[str, Any]) -> dict[str, Any]:
 #: How the dictionary of a card of one schema becomes that of the next.
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}
 
+#: Pooling of a card that nobody has chosen: to be asked for. It is never written.
+ASKED = ""
 POOLS = ("auto", "mean", "max", "cls", "last", "gem", "flatten", "none")
 PRECISIONS = ("auto", "fp32", "fp16", "int8")
 
@@ -72,7 +74,11 @@ class Card(RenamedFields):
     layer : str or None
         Tensor that holds the embedding; None: the graph's first output.
     pool : str
-        How that tensor becomes one row, see `POOLS`.
+        How that tensor becomes one row, see `POOLS`; `ASKED` where that is not known and must be said.
+    normalize : bool
+        Whether the embedding is scaled to unit L2 norm, as its authors do.
+    prompts : mapping of str to str
+        What the authors put before a text, by its purpose ("query"): ``PretrainedEmbedder(prompt="query")``.
     layers_table : mapping of str to tuple
         Shapes of tensors worth using as layers, without the batch axis; None for an unknown length.
     channels : mapping of str to int
@@ -84,6 +90,8 @@ class Card(RenamedFields):
         Where it comes from, and the terms it comes under.
     golden : mapping
         Reference rows for the probe samples, to notice drift: ``{"rows": [[...], ...]}``, first values of each row.
+    replaces : tuple of str
+        Fingerprints of earlier files whose embedding is the same: estimators fitted with them go on.
     measured : mapping
         Figures, each named for what it measures.
     folder : Path or None
@@ -96,6 +104,8 @@ class Card(RenamedFields):
     input: InputSpec | None = None
     layer: str | None = None
     pool: str = "auto"
+    normalize: bool = False
+    prompts: Mapping[str, str] = field(default_factory=dict)
     layers_table: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
     channels: Mapping[str, int] = field(default_factory=dict)
     constants: Mapping[str, Any] = field(default_factory=dict)
@@ -104,6 +114,7 @@ class Card(RenamedFields):
     source: str = ""
     revision: str = ""
     golden: Mapping[str, Any] = field(default_factory=dict)
+    replaces: tuple[str, ...] = ()
     measured: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = field(default=None, compare=False)
 
@@ -170,7 +181,10 @@ class Card(RenamedFields):
         data = dataclasses.asdict(self)
         data["layers"] = {name: list(shape) for name, shape in data.pop("layers_table").items()}
         del data["folder"]
-        return {"schema": SCHEMA, **{key: value for key, value in data.items() if value not in ("", {}, None)}}
+        return {
+            "schema": SCHEMA,
+            **{key: value for key, value in data.items() if value not in ("", {}, (), None, False)},
+        }
 
 
 #: Mistakes of a card that are listed; of more, their number is.
@@ -186,7 +200,9 @@ def _listed(wrong: list[str]) -> str:
 #: JSON types of a card's values.
 TYPES = {
     **dict.fromkeys(("name", "modality", "layer", "pool", "description", "license", "source", "revision"), str),
-    **dict.fromkeys(("files", "input", "layers", "channels", "constants", "golden", "measured"), dict),
+    **dict.fromkeys(("files", "input", "layers", "channels", "constants", "golden", "measured", "prompts"), dict),
+    "normalize": bool,
+    "replaces": list,
 }
 
 
@@ -209,6 +225,11 @@ def _mistakes(data: Mapping[str, Any]) -> list[str]:
         ]
         needed = [f.name for f in dataclasses.fields(SPECS[modality]) if f.default is dataclasses.MISSING]
         wrong += [f"'input.{name}' is missing" for name in needed if name not in spec]
+    wrong += [
+        f"prompt {key!r} is {text!r}, not a str"
+        for key, text in data.get("prompts", {}).items()
+        if type(text) is not str
+    ]
     if data.get("pool", "auto") not in POOLS:
         wrong.append(f"pool is {data['pool']!r}, not one of {', '.join(POOLS)}")
     files = data.get("files") or {}
@@ -288,6 +309,7 @@ def _fields(data: Mapping[str, Any]) -> dict[str, Any]:
     """Turn checked JSON values into the types of `Card`."""
     out = {key: value for key, value in data.items() if key not in ("schema", "layers", "input", "files")}
     out["files"] = {role: ModelFile(**entry) for role, entry in data["files"].items()}
+    out["replaces"] = tuple(map(str, data.get("replaces", ())))
     out["layers_table"] = {name: tuple(shape) for name, shape in data.get("layers", {}).items()}
     if (spec := data.get("input")) is not None:
         make: Callable[..., InputSpec] = SPECS[data["modality"]]

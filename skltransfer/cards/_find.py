@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import json
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,16 @@ from typing import Any
 from skltransfer.cards._card import Card, ModelFile
 from skltransfer.errors import CardError, UnknownModelError, UnsafeModelError, nearest, shorten
 
+#: Files in which transformers and sentence-transformers describe an encoder.
+BESIDE = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+)
+#: That of the pooling, in the folder that modules.json names.
+POOLING = re.compile(r"[0-9]_Pooling/config\.json")
 #: Characters of a card, and how deep its values are nested; those of bundled models have 10,000, and 4.
 MAX_LENGTH, MAX_DEPTH = 10_000_000, 16
 
@@ -52,8 +63,9 @@ def find(model: str, others: Iterable[str] = ()) -> Card:
     if model in known:  # installers may link the files of a package to a cache of theirs
         return _of_folder(Path(str(importlib.resources.files("skltransfer.models").joinpath(model))), links=True)
     raise UnknownModelError(
-        f"There is no model {shorten(repr(model))}: not a registered name ({', '.join(known)}), nor an .onnx file or "
-        f"card folder that exists.{nearest(model, [*known, *others])} List the names with: skltransfer models list"
+        f"There is no model {shorten(repr(model))}: no name of `list_models`, and no .onnx file or card folder of this "
+        f"path.{nearest(model, dict.fromkeys([*known, *others]))} Bundled are {' and '.join(known)}; all names: "
+        "skltransfer models list"
     )
 
 
@@ -65,17 +77,55 @@ def card_path(graph: Path) -> Path:
 def _of_graph(path: Path, *, links: bool = False) -> Card:
     if card_path(path).is_file():
         return _read(card_path(path), links=links)
-    files = {"model": ModelFile(path.name)}
-    if (path.parent / "tokenizer.json").is_file():
-        files["tokenizer"] = ModelFile("tokenizer.json")
-    card = Card(name=path.stem, modality="", files=files, folder=path.parent.resolve())
+    root = _root(path)
+    files = {"model": ModelFile(path.relative_to(root).as_posix())}
+    found = [file.relative_to(root).as_posix() for file in beside(path) if file.is_file()]
+    files.update({"tokenizer" if name == "tokenizer.json" else name: ModelFile(name) for name in found})
+    card = Card(name=path.stem, modality="", files=files, folder=root.resolve())
     return card if links else _check_links(card)
+
+
+def _root(graph: Path) -> Path:
+    """Return the folder of a bare graph's model: the one above ``onnx``, as on the Hub, where that describes it."""
+    above = graph.parent.parent
+    return above if graph.parent.name == "onnx" and (above / "tokenizer.json").is_file() else graph.parent
+
+
+def beside(graph: Path) -> list[Path]:
+    """List the files that may describe a bare graph, whether they are there or not.
+
+    Parameters
+    ----------
+    graph : Path
+        The ``.onnx`` file.
+
+    Returns
+    -------
+    list of Path
+        In the folder of the model; nothing of another folder is looked at.
+    """
+    root = _root(graph)
+    return [*(root / name for name in BESIDE), *sorted(root.glob("[0-9]_Pooling/config.json"))]
+
+
+def describes(name: str, home: str) -> bool:
+    """Return whether a file of a repository describes the encoders of a folder.
+
+    Parameters
+    ----------
+    name : str
+        Path of the file in the repository.
+    home : str
+        Path of the folder; "" is the top.
+    """
+    folder, _, file = name.rpartition("/")
+    return (file in BESIDE and folder in ("", home)) or POOLING.fullmatch(name) is not None
 
 
 def _of_folder(folder: Path, *, links: bool = False) -> Card:
     if (folder / "card.json").is_file():
         return _read(folder / "card.json", links=links)
-    graphs = sorted(folder.glob("*.onnx"))
+    graphs = sorted(folder.glob("*.onnx")) or sorted(folder.glob("onnx/model.onnx"))
     if len(graphs) == 1:
         return _of_graph(graphs[0], links=links)
     raise UnknownModelError(

@@ -71,7 +71,9 @@ class GraphInfo:
     bare : tuple of str
         Layers that are the row of a single sample, without a batch axis.
     outputs : tuple of str
-        All of its outputs.
+        All outputs.
+    positions : int or None
+        Tokens that its table of positions has rows for; None if it has no such table.
     depths : dict of str to int
         Number of channels that weights expect of inputs, by the name of the input.
     """
@@ -91,6 +93,7 @@ class GraphInfo:
     single: tuple[str, ...] = ()
     bare: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    positions: int | None = None
     depths: dict[str, int] = field(default_factory=dict)
 
     @property

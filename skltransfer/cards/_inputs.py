@@ -233,6 +233,8 @@ class TextSpec(InputSpec):
         As for other inputs; tokens have none.
     fill : bool
         Fill every text up to `max_length` with `pad`, and mask nothing: for models that were trained so.
+    lowercase : bool or None
+        Whether texts are lower-cased before they are cut into tokens; None: as tokenizer.json says.
     """
 
     max_length: int = 256
@@ -243,8 +245,10 @@ class TextSpec(InputSpec):
     pad: int = 0
     layout: str = "NCHW"
     fill: bool = False
+    lowercase: bool | None = None
 
     TAG: ClassVar = "TextSpec"
+    ABSENT: ClassVar = {"lowercase": None}
 
     @property
     def averaged(self) -> bool:
@@ -267,8 +271,9 @@ class TextSpec(InputSpec):
         for name, least in (("max_length", 1), ("max_chars", 1), ("pad", 0)):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < least:
                 wrong.append(f"input.{name} is {getattr(self, name)!r}, not an integer from {least} on")
-        for name, kind in (("prefix", str), ("fill", bool)):
-            if not isinstance(getattr(self, name), kind):
+        for name, kind in (("prefix", str), ("fill", bool), ("lowercase", bool)):
+            value = getattr(self, name)
+            if not isinstance(value, kind) and (name != "lowercase" or value is not None):
                 wrong.append(f"input.{name} is {getattr(self, name)!r}, not a {kind.__name__}")
         return wrong
 

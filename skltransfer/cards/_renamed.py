@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -26,6 +27,9 @@ class RenamedFields:
         if self.OLD_NAMES.keys() & state.keys():
             kind = type(self).__name__
             warn(f"A {kind} pickled by skltransfer 0.1 was read; its form {GONE}. Pickle it again.", FutureWarning)
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]  # its subclasses are dataclasses
+            if field.default_factory is not dataclasses.MISSING:  # defaults of the others are those of the class
+                self.__dict__[field.name] = field.default_factory()
         self.__dict__.update(self.renamed(state))
 
 

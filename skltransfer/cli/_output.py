@@ -7,14 +7,15 @@ terminal shows, and a line break could forge a line.
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any, NoReturn
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, NoReturn, TextIO
 
 from skltransfer import report
 from skltransfer.errors import shorten, visible
@@ -79,7 +80,7 @@ def drop_output() -> None:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Show warnings without the line of code that issued them, and nothing of what libraries log."""
+    """Show warnings without the line of code that issued them, and nothing of what libraries log or print."""
 
     def show(message: Warning | str, *where: Any, **more: Any) -> None:
         complain(f"warning: {message}")
@@ -87,8 +88,39 @@ def quiet_libraries() -> Iterator[None]:
     logged = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with _own_stderr(), warnings.catch_warnings():
             warnings.showwarning = show
             yield
     finally:
         logging.disable(logged)
+
+
+@contextmanager
+def _own_stderr() -> Iterator[None]:
+    """Keep the terminal to ourselves: libraries in C, which write to file descriptor 2, write to nothing."""
+    with ExitStack() as opened:
+        if not sys.flags.dev_mode:  # which shows the stack of a crash there
+            with suppress(OSError, ValueError, AttributeError):
+                _move_stderr(opened)
+        yield
+
+
+def _move_stderr(opened: ExitStack) -> None:
+    """Move ``sys.stderr`` to a new descriptor, and 2 to nothing, until `opened` is closed."""
+    ours, shown = os.dup(2), sys.stderr
+    opened.callback(os.close, ours)
+    if shown.fileno() == 2:  # otherwise it goes elsewhere already, as under pytest
+        moved = io.BufferedWriter(io.FileIO(os.dup(ours), "w"))
+        sys.stderr = io.TextIOWrapper(moved, shown.encoding, shown.errors, line_buffering=True)
+        opened.callback(_put_back, shown, sys.stderr)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    os.close(nothing)
+    opened.callback(os.dup2, ours, 2)
+
+
+def _put_back(shown: TextIO, moved: TextIO) -> None:
+    """Let ``sys.stderr`` be what it was."""
+    sys.stderr = shown
+    with suppress(OSError, ValueError):
+        moved.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def sentence_transformer(source: Any) -> Source:
     tokenizer, encoder = model[0].tokenizer, model[0].auto_model
     spec = text_spec(tokenizer, model.max_seq_length, name)
     example = tokenizer(["two texts", "of several tokens each"], return_tensors="pt", padding=True)
+    prompts = dict(model.prompts or {})
     hidden = encoder.config.num_hidden_layers + 1
     return Source(
         module=_embedding_module(encoder, list(example), _pooling(model[1]), "Normalize" in kinds),
@@ -65,7 +67,8 @@ def sentence_transformer(source: Any) -> Source:
             name="",
             modality="text",
             files={},
-            input=spec,
+            input=dataclasses.replace(spec, prefix=prompts.get(model.default_prompt_name, "")),
+            prompts={name: text for name, text in prompts.items() if text},
             layer="sentence_embedding",
             license=license(Path(name)),
             source=f"sentence-transformers: {Path(name).name}",

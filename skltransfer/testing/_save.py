@@ -76,7 +76,7 @@ def save_text_backbone(
     place : str
         Path of the graph inside the folder.
     **changes
-        As in ``load_card``, such as ``pool="max"``.
+        As in ``load_card``, such as ``pool="max"``; by default the embedding is the mean of the graph's first output.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def save_text_backbone(
     files = {"model": _pinned(folder, place), "tokenizer": _pinned(folder, "tokenizer.json")}
     bare = Card("tiny", "text", files, folder=folder)
     inspection.trust(bare)  # it was built here; a child process to try it first would take seconds
-    card = load_card(bare, **changes)
+    card = load_card(bare, **{"layer": graph.graph.output[0].name, "pool": "mean", **changes})
     (folder / "card.json").write_text(json.dumps(card.to_dict()), "utf8")
     return folder
 

@@ -8,7 +8,7 @@ import zlib
 
 from PIL import Image
 
-from tests.bombs._tiff import empty_blocks, overlapping
+from tests.bombs._tiff import empty_blocks, overlapping, random_blocks
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -67,6 +67,18 @@ def png_blocks(size: int, kind: str = "dynamic", pixels: tuple[int, int] = (64, 
 def png_large_blocks(size: int) -> bytes:
     """Put deflate blocks without content before 49 million pixels."""
     return png_blocks(size, pixels=(7000, 7000))
+
+
+def png_random_blocks(size: int) -> bytes:
+    """Put random deflate blocks, each with tables of its own and no content, before 49 million pixels."""
+    return png(size=(7000, 7000), data=random_blocks(size))
+
+
+def png_pixels_then_random_blocks(size: int) -> bytes:
+    """Put random blocks behind half of 49 million pixels."""
+    begun = zlib.compressobj()
+    pixels = begun.compress(bytes(7001 * 3500)) + begun.flush(zlib.Z_FULL_FLUSH)
+    return png(size=(7000, 7000), data=pixels + random_blocks(size)[2:])
 
 
 def png_long_data(size: int) -> bytes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 import zlib
 
+import numpy as np
+
 #: Tags that every picture has.
 WIDTH, HEIGHT, BITS, COMPRESSION, KIND, OFFSETS, SAMPLES, ROWS, COUNTS = 256, 257, 258, 259, 262, 273, 277, 278, 279
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS, JPEG_TABLES, SUBFILES = 322, 323, 324, 325, 347, 330
@@ -103,6 +105,36 @@ def _dynamic(size: int) -> bytes:
     whole = bits * 8  # so that it ends at a byte
     block = bytes(sum(whole[i + j] << j for j in range(8)) for i in range(0, len(whole), 8))
     return block * (size // len(block))
+
+
+def random_blocks(size: int) -> bytes:
+    """Build a zlib stream of blocks without content, each with tables that repeat nothing."""
+    rng, bits = np.random.default_rng(0), []
+    for _ in range(3000):  # 150 kB, then once more: no sample of a few kilobytes shows it
+        codes = rng.permutation([8] * 226 + [9] * 60)  # a complete code: 226 / 256 + 60 / 512 = 1
+        end = np.flatnonzero(codes == codes[256]).searchsorted(256) + (0 if codes[256] == 8 else 452)
+        lengths = np.repeat(codes == 9, codes - 7)  # 8 is written as 0, 9 as 11, and no distance as 10
+        bits += [_HEADER, lengths, [1, 0], [end >> i & 1 for i in reversed(range(codes[256]))]]
+    once = np.packbits(np.tile(np.concatenate(bits).astype(bool), 8), bitorder="little").tobytes()
+    return b"\x78\x9c" + (once * (size // len(once) + 1))[:size]
+
+
+def _bits(*pairs: tuple[int, int]) -> list[int]:
+    """Write numbers with so many bits each, the lowest first."""
+    return [value >> i & 1 for value, n in pairs for i in range(n)]
+
+
+#: A block with 286 codes for bytes and lengths, of length 8 or 9, and none for distances.
+_ORDER = (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15)
+_HEADER = _bits(
+    (0, 1), (2, 2), (29, 5), (0, 5), (3, 4), *(({8: 1, 0: 2, 9: 2}.get(symbol, 0), 3) for symbol in _ORDER[:7])
+)
+
+
+def large_random_deflate(size: int) -> bytes:
+    """Put random blocks before the pixels of a picture that may be as long."""
+    data = random_blocks(size)
+    return tiff({**grey(7000, 7000, DEFLATE), OFFSETS: [8], ROWS: [7000], COUNTS: [len(data)]}, data)
 
 
 def deflate(size: int) -> bytes:

@@ -170,8 +170,14 @@ def test_unknown_name_is_told_the_nearest(monkeypatch):
         cards.find("vision-nimi")
 
 
+@pytest.mark.parametrize("typed", ["minilm", "MINILM-l6", "all-minilm-l6-v2", "all-MiniLM"])
+def test_name_in_part_or_another_case_is_told_the_whole(typed):
+    with pytest.raises(UnknownModelError, match=r"Did you mean 'all-MiniLM-L6-v2'"):
+        cards.find(typed, ["all-MiniLM-L6-v2", "gte-small"])
+
+
 def test_graph_file_that_does_not_exist_is_unknown(tmp_path):
-    with pytest.raises(UnknownModelError, match=r"gone.onnx': not a registered name"):
+    with pytest.raises(UnknownModelError, match=r"gone.onnx': no name of `list_models`, and no"):
         cards.find(str(tmp_path / "gone.onnx"))
 
 

@@ -22,7 +22,9 @@ def test_card_of_schema_1_is_that_of_today(name):
     old = json.loads((FIXTURES / f"card_1_{name}.json").read_text())
     assert (old["schema"], SCHEMA) == (1, 2)
     today = load_card(f"{name}-mini")
-    changed = {"description": today.description, "source": today.source}  # only words of theirs have changed
+    changed = {"description": today.description, "source": today.source}  # words have changed
+    if name == "text":  # its graph has more layers since, with the same embedding
+        changed |= {key: today.to_dict()[key] for key in ("files", "layers", "replaces")}
     assert Card.from_dict(old | changed, folder=today.folder) == today
 
 
@@ -66,7 +68,7 @@ def test_plans_of_the_bundled_backbones_have_these_keys():
     vision, text = load_card("vision-mini"), load_card("text-mini")
     assert plan.make(vision, CPU).recipe.key == "d80db771d95e96b870e5b7e83a486b38"
     assert plan.make(vision, CPU, layer="block_2").wider.recipe.key == "a57fdfe1feeb9fce5d64fb8db05cfeeb"
-    assert plan.make(text, CPU).recipe.key == "a32280817a50f875074323501bab9941"
+    assert plan.make(text, CPU).recipe.key == "ad31b4595057f44b1a7ab04cd6e6d76d"
 
 
 def test_axes_by_another_rule_are_another_key():

@@ -45,7 +45,7 @@ def test_what_a_child_refuses_is_refused_with_its_words(tmp_path):
 @pytest.fixture
 def as_child(monkeypatch):
     """Do here what a child does, without its limits, which would outlast the test."""
-    monkeypatch.setattr(trial, "_set_limits", lambda memory, seconds: None)
+    monkeypatch.setattr(trial, "_set_limits", lambda memory, seconds: (memory, "ours"))
     return lambda path: trial.try_model(2**34, 10, str(path), [], None, None)
 
 
@@ -117,7 +117,7 @@ def test_graph_that_fills_the_memory_is_refused(tmp_path, monkeypatch):
     ],
 )
 def test_child_that_dies_without_an_answer_is_a_refusal(tmp_path, monkeypatch, does, status, words):
-    (tmp_path / "python").write_text(f"#!/bin/sh\n{does}\n")
+    (tmp_path / "python").write_text(f"#!/bin/sh\necho skltransfer child is ready\n{does}\n")
     (tmp_path / "python").chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     path = testing.save_backbone(testing.array_backbone(), tmp_path, pin=False)

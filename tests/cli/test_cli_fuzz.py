@@ -30,6 +30,7 @@ def place(tmp_path_factory, baked):
     for path in baked.iterdir():
         (root / path.name).write_bytes(path.read_bytes())
     files, caches = hostile.make_files(root / "files"), hostile.make_caches(root / "caches")
+    hostile.make_caches(root / "untouched")  # by calls that empty caches
     good = json.loads((root / "tiny.card.json").read_text())
     for name, text in hostile.cards(good):
         (root / "cards" / name).mkdir(parents=True)
@@ -157,7 +158,7 @@ CALLS = [
     *((f"models show $'{name}'", 2) for name in ("\\xff\\xfe", "\\e[2J", "a\\nb", "")),
     *((f"doctor --bench {path} --model missing", 2) for path in ("files/fifo.npy", "/dev/zero", "files/pickle.npy")),
     ("models show linked", 2),
-    ("cache info caches/null", 0),
+    ("cache info untouched/null", 0),
 ]
 ENVIRONMENTS = [
     {"PYTHONIOENCODING": "ascii:strict"},

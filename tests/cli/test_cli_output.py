@@ -1,5 +1,8 @@
 """What reaches a terminal: escaped, shortened, on one line."""
 
+import subprocess
+import sys
+
 import pytest
 
 from skltransfer import cli
@@ -65,3 +68,50 @@ def test_card_is_not_written_to_a_device(model, capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main(["models", "card", str(model), "--output", "/dev/null"])
     assert "is not a file in an existing folder" in capsys.readouterr().err
+
+
+#: A command beside which a library in C writes, and which ends as it is told.
+LOUD = """
+import os, sys, warnings
+from skltransfer import cli
+from skltransfer.cli._arguments import Command
+
+def run(args):
+    os.write(2, b"from C\\n")
+    os.system("echo from a child >&2")
+    warnings.warn("from Python")
+    print("ours", file=sys.stderr)
+    {end}
+
+cli.COMMANDS = [Command("loud", "", run)]
+status = cli.main(["loud"])
+os.write(2, b"after\\n")
+print("and Python", file=sys.stderr)
+sys.exit(status)
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "error"),
+    [
+        ("return 1", 1, []),
+        ("raise OSError('no disk')", 2, ["skltransfer: no disk"]),
+        ("raise KeyboardInterrupt", 130, []),
+    ],
+)
+def test_libraries_in_c_do_not_write_to_the_terminal(end, status, error):
+    child = subprocess.run([sys.executable, "-c", LOUD.format(end=end)], stderr=subprocess.PIPE, text=True, timeout=60)
+    assert child.stderr.splitlines() == ["skltransfer: warning: from Python", "ours", *error, "after", "and Python"]
+    assert child.returncode == status
+
+
+def test_command_without_stderr_works():
+    code = LOUD.format(end="return 0").replace('os.write(2, b"after\\n")', "")
+    assert subprocess.run(["/bin/sh", "-c", f"exec {sys.executable} -c '{code}' 2>&-"], timeout=60).returncode == 0
+
+
+def test_stack_of_a_crash_is_shown_in_development_mode():
+    code = LOUD.format(end="os.abort()")
+    child = subprocess.run([sys.executable, "-X", "dev", "-c", code], stderr=subprocess.PIPE, timeout=60)
+    assert b"from C" in child.stderr
+    assert b"Fatal Python error: Aborted" in child.stderr

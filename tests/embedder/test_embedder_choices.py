@@ -75,7 +75,7 @@ def test_wrong_layer_is_told_the_near_ones(embedder, method, layer, message):
 @pytest.mark.parametrize("X", [PICTURES, np.ones((3, 4)), "cat.jpg"])
 @pytest.mark.parametrize("method", ["fit", "transform"])
 def test_unknown_model_is_an_error_before_anything_in_x_is(method, X):
-    with pytest.raises(UnknownModelError, match=r"no model 'vision-mimi': not a registered name .*nor an .onnx file"):
+    with pytest.raises(UnknownModelError, match=r"no model 'vision-mimi': no name of `list_models`, and no .onnx file"):
         getattr(PretrainedEmbedder("vision-mimi"), method)(X)
 
 

@@ -1,11 +1,12 @@
 """External data: a file outside the manifest is never opened."""
 
+import json
 import sys
 
 import numpy as np
 import pytest
 
-from skltransfer import testing
+from skltransfer import PretrainedEmbedder, testing
 from skltransfer._engine import graph
 from skltransfer.cards import ArraySpec
 from skltransfer.errors import ModelError, UnsafeModelError
@@ -55,9 +56,26 @@ def load_external(folder, location, place, manifest, **more):
 def test_file_outside_the_folder_is_never_opened(canary, opened, way, place, listed):
     folder = canary.parent / "model"
     location = LOCATIONS[way](folder)
-    with pytest.raises(UnsafeModelError, match=r"which its card does not list|leads outside the model's folder"):
+    with pytest.raises(UnsafeModelError, match=r"card does not list|leads outside|a link that leads out"):
         load_external(folder, location, place, [location] if listed else ["weights.bin"])
     assert opened() == []
+
+
+CARD = {"schema": 2, "name": "linked", "modality": "array", "layer": "rows"}
+
+
+def test_external_data_in_a_cache_of_the_hub_are_read(tmp_path):
+    snapshot, blobs = tmp_path / "models--a--b" / "snapshots" / "0", tmp_path / "models--a--b" / "blobs"
+    snapshot.mkdir(parents=True), blobs.mkdir()
+    testing.save_backbone(hostile_graphs.external(hostile_graphs.outside("w.bin")), snapshot, "model", pin=False)
+    (snapshot / "w.bin").write_bytes(np.array([3, 5], np.float32).tobytes())
+    files = {"model": {"path": "model.onnx"}, "w.bin": {"path": "w.bin"}}
+    (snapshot / "card.json").write_text(json.dumps({**CARD, "files": files}))
+    for name in ("model.onnx", "w.bin"):
+        (snapshot / name).rename(blobs / name)
+        (snapshot / name).symlink_to(blobs / name)
+    got = PretrainedEmbedder(str(snapshot), cache=None).transform(NUMBERS[:, :2])
+    np.testing.assert_allclose(got, NUMBERS[:, :2] * [3, 5], rtol=1e-6)
 
 
 @pytest.mark.parametrize("place", hostile_graphs.PLACES)

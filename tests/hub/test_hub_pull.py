@@ -1,7 +1,9 @@
 """Models of the Hugging Face Hub, fetched by its real client from a server on loopback that speaks its protocol."""
 
 import contextlib
+import json
 import os
+import socket
 import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +15,7 @@ from skltransfer import PretrainedEmbedder, cli, load_card, testing
 from skltransfer._engine import hub
 from skltransfer.errors import DownloadError, IntegrityError, ModelWarning, UnknownModelError, UnsafeModelError
 from tests import graphs
-from tests.hub.server import COMMIT, serving
+from tests.hub.hub_server import COMMIT, serving
 
 pytest.importorskip("huggingface_hub", reason="needs the extra 'hub'")
 
@@ -54,6 +56,24 @@ def test_graph_and_what_goes_with_it_arrive_verified(server, graph):
     assert (pulled.folder / "onnx/model.onnx").read_bytes() == graph
     assert pulled.commit == COMMIT
     assert len(stored()) == 5  # a record, two files, two links
+
+
+def test_descriptions_of_an_encoder_arrive_and_are_obeyed(server, tmp_path):
+    pooled = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+    kinds = [("", "Transformer"), ("1_Pooling", "Pooling")]
+    listed = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in kinds]
+    server.files["onnx/model.onnx"] = testing.text_backbone().SerializeToString()
+    server.files |= {
+        "modules.json": json.dumps(listed).encode(),
+        "1_Pooling/config.json": json.dumps(pooled).encode(),
+        "tokenizer_config.json": b'{"model_max_length": 12}',
+        "2_Dense/config.json": b"not fetched",
+    }
+    card = load_card(str(ADDRESS), layer="context")
+    assert sorted(file.path for file in card.files.values()) == sorted(
+        ["onnx/model.onnx", "tokenizer.json", "modules.json", "1_Pooling/config.json", "tokenizer_config.json"]
+    )
+    assert (card.pool, card.input.max_length) == ("cls", 12)
 
 
 def test_second_pull_opens_no_socket(server):
@@ -132,6 +152,25 @@ def test_deadline_ends_whatever_the_hub_does(server, fault):
         hub.pull(ADDRESS, deadline=4)
     assert time.monotonic() - start < 4 + 2
     assert stored() == []
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_without_a_connection_the_three_ways_on_are_named(tmp_path, monkeypatch, silent):
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        if silent:  # it lets clients connect, and never answers
+            server.listen()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setenv("SKLTRANSFER_MODELS", str(tmp_path / "store"))
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        monkeypatch.setattr(hub._store, "DEADLINE", 30.0)
+        with pytest.raises(DownloadError) as caught:
+            load_card("gte-small")
+    words = str(caught.value)
+    assert words.startswith("'gte-small', which is hf://")
+    assert all(
+        way in words for way in ("HTTPS_PROXY", "HF_ENDPOINT", "SKLTRANSFER_MODELS", "vision-mini and text-mini")
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import functools
 import importlib
 import os
 import pkgutil
+import subprocess
 import sys
 import threading
 import weakref
@@ -13,8 +14,9 @@ from pathlib import Path
 import pytest
 
 import skltransfer
-from skltransfer import PretrainedEmbedder, rows_run, testing
-from skltransfer._engine import process
+from skltransfer import PretrainedEmbedder, load_card, rows_run, testing
+from skltransfer._engine import process, trial
+from skltransfer.errors import ModelError
 from tests.graphs import save_images
 
 MODULES = sorted(
@@ -23,6 +25,7 @@ MODULES = sorted(
 LOCKS = (type(threading.Lock()), type(threading.RLock()), threading.Condition, threading.Semaphore)
 #: Tables that never change after import, or hold nothing between calls.
 CONSTANT = {"skltransfer._engine.process._registry", "skltransfer._engine.modalities"}
+resource = pytest.importorskip("resource", reason="limits as POSIX has them")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 
 
@@ -176,3 +179,68 @@ def test_child_that_decodes_runs_no_python_file_of_the_current_folder(tmp_path, 
     with pytest.raises(process.ChildFailure, match="KeyError"):
         process.pipe_child("skltransfer._engine.modalities.image._apart", "{}", b"", seconds=60)
     assert not (tmp_path / "ran").exists()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Machines on which children do not start
+
+
+def test_program_that_embeds_python_is_not_started_as_python(tmp_path, monkeypatch):
+    for program in ("", None, str(tmp_path / "uwsgi")):
+        monkeypatch.setattr(sys, "executable", program)
+        assert Path(process.interpreter()).name.startswith("python")
+        assert process.run_child(*ECHO, seconds=60)["got"] == {}
+
+
+ECHO = ("tests.process.echo", {})
+
+
+def test_chosen_interpreter_is_used(monkeypatch):
+    monkeypatch.setenv("SKLTRANSFER_PYTHON", "/no/such/python")
+    with pytest.raises(process.ChildFailure) as caught:
+        process.run_child(*ECHO, seconds=60)
+    assert not caught.value.started
+    assert "No child process can be started here" in caught.value.machine
+    assert "Their Python is '/no/such/python'; to name another: SKLTRANSFER_PYTHON=" in caught.value.machine
+
+
+def test_interpreter_that_is_no_python_does_not_accuse_the_model(tmp_path, monkeypatch):
+    path = testing.save_backbone(testing.array_backbone(), tmp_path, pin=False)
+    monkeypatch.setenv("SKLTRANSFER_PYTHON", "/bin/false")
+    with pytest.raises(ModelError, match=r"has to be tried in a child process first\. No child process can be started"):
+        load_card(path)
+    assert PretrainedEmbedder("text-mini", cache=None).transform(["a bundled model needs no child"]).shape == (1, 384)
+
+
+OPEN = "import sys; from skltransfer import load_card; print(load_card(sys.argv[1]).layer)"
+
+
+def test_hard_limit_of_the_machine_does_not_stop_own_graphs(tmp_path):
+    path = testing.save_backbone(testing.array_backbone(), tmp_path, pin=False)
+    line = f"ulimit -v 6000000; exec {sys.executable} -c '{OPEN}' {path}"
+    child = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=120)
+    assert (child.stdout, child.stderr) == ("rows\n", "")
+
+
+def test_memory_that_the_machine_lacks_is_no_fault_of_the_model(monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda name: (2**30, 2**30))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    assert trial._set_limits(2**34, 10) == (2**30, "the machine's")
+    monkeypatch.setattr(trial.graph, "load", lambda *arguments: (_ for _ in ()).throw(MemoryError()))
+    answer = trial.try_model(2**34, 10, "a.onnx", [], None, None)
+    assert answer["error"] == "ModelError"
+    assert (
+        answer["message"]
+        == "'a.onnx' takes more memory than the 1,073,741,824 bytes this machine lets it use (ulimit -v)."
+    )
+
+
+def refuse(*arguments):
+    """Do as macOS does with a limit of the address space."""
+    raise ValueError("current limit exceeds maximum limit")
+
+
+def test_limit_that_cannot_be_set_is_left(monkeypatch):
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    monkeypatch.setattr(resource, "getrlimit", lambda name: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert trial._set_limits(2**34, 10) == (2**34, "ours")

@@ -10,6 +10,7 @@ from skltransfer._engine.graph._axes import BATCH, CHANNELS, JOINED, PLACES, RUL
 from skltransfer._engine.graph._cut import reads
 from skltransfer._engine.graph._measure import NOT_SAMPLES
 from skltransfer._engine.graph._operators import follow
+from skltransfer._engine.graph._positions import positions
 from skltransfer._engine.graph._write import hollow, is_large, weights, without_weights
 from skltransfer.cards import GraphInfo, InputInfo, Shape, main_input
 from skltransfer.errors import ModelError
@@ -139,6 +140,7 @@ def read(model: onnx.ModelProto, measured: Measured | None = None) -> GraphInfo:
         single=tuple(name for name in layers if _is_single(name, tensors)),
         bare=bare,
         outputs=outputs,
+        positions=positions(tensors.graph),
         depths={name: depth for name, depth in depths.items() if depth is not None},
     )
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skltransfer._engine.graph._squeeze import name_squeezed_axes
+from skltransfer.cards import check_link
 from skltransfer.errors import ModelError, UnsafeModelError
 
 if TYPE_CHECKING:
@@ -132,16 +134,16 @@ def scan(model: onnx.ModelProto, folder: Path, manifest: Collection[str] = ()) -
 
 
 def _check_location(location: str, folder: Path, manifest: Collection[str]) -> None:
-    """Check that a file is listed by the card, and lies in its folder without links."""
+    """Check that a file is listed by the card, and lies in its folder or, for a cache of the Hub, in that cache."""
     if location not in manifest:
         raise UnsafeModelError(
             f"The graph keeps weights in {location!r}, which its card does not list"
             + (f" (it lists {', '.join(sorted(manifest))})" if manifest else "")
             + ". List it, with its SHA-256: skltransfer models card FILE.onnx --external NAME"
         )
-    target = folder / location
-    if target.is_symlink() or not target.resolve().is_relative_to(folder.resolve()):
+    if not Path(os.path.normpath(folder / location)).is_relative_to(os.path.normpath(folder)):
         raise UnsafeModelError(f"External data {location!r} leads outside the model's folder; copy the file there.")
+    check_link(folder / location, folder)
 
 
 def _is_external(tensor: onnx.TensorProto) -> bool:

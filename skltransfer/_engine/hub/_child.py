@@ -11,6 +11,10 @@ import sys
 from typing import Any
 
 from skltransfer._engine import process
+from skltransfer.cards import describes
+
+#: Seconds until a server that does not answer is given up.
+PATIENCE = 6.0
 
 
 def fetch(repo: str, revision: str, path: str, folder: str) -> dict[str, Any]:
@@ -24,7 +28,7 @@ def fetch(repo: str, revision: str, path: str, folder: str) -> dict[str, Any]:
     from huggingface_hub import HfApi
 
     api = HfApi(library_name="skltransfer")
-    info = api.model_info(repo, revision=revision, files_metadata=True)
+    info = api.model_info(repo, revision=revision, files_metadata=True, timeout=PATIENCE)
     files = {file.rfilename: _facts(file) for file in info.siblings or () if belongs_to(path, file.rfilename)}
     if path not in files:
         graphs = sorted(file.rfilename for file in info.siblings or () if file.rfilename.endswith(".onnx"))
@@ -35,11 +39,11 @@ def fetch(repo: str, revision: str, path: str, folder: str) -> dict[str, Any]:
 
 
 def belongs_to(graph: str, name: str) -> bool:
-    """Check whether a file belongs to a graph: external data and card beside it, tokenizers beside it or on top."""
+    """Check whether a file belongs to a graph: weights and card beside it, descriptions of it there or on top."""
     home, _, stem = graph.removesuffix(".onnx").rpartition("/")
     folder, _, file = name.rpartition("/")
-    if file == "tokenizer.json":
-        return folder in ("", home)
+    if describes(name, home):
+        return True
     external = (f"{stem}.onnx_data", f"{stem}.onnx.data", f"{stem}.data")
     return folder == home and (file in (f"{stem}.onnx", f"{stem}.card.json") or file.startswith(external))
 

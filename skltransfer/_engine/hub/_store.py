@@ -244,6 +244,8 @@ def _ask_child(address: Address, folder: str, until: float) -> dict[str, Any]:
             environment={"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
         )
     except process.ChildFailure as err:
+        if not err.started:
+            raise DownloadError(f"{address} is fetched by a child process. {err.machine}") from None
         if err.status is None:
             last = err.words.splitlines()[-1:]
             raise DownloadError(f"{address} was not there in time. {' '.join(last)}".strip()) from None
@@ -254,7 +256,7 @@ def _ask_child(address: Address, folder: str, until: float) -> dict[str, Any]:
         status = answer["status"]
         raise DownloadError(
             f"{address} cannot be fetched{f' (HTTP status {status})' if status else ''}: "
-            f"{' '.join(answer['message'].split())[:400]}{HINTS.get(status, '')}",
+            f"{' '.join(answer['message'].split())[:300].rstrip('.')}.{HINTS.get(status, '')}",
             status,
         )
     if not COMMIT.fullmatch(str(answer["commit"])):
@@ -262,8 +264,11 @@ def _ask_child(address: Address, folder: str, until: float) -> dict[str, Any]:
     return answer
 
 
-#: Advice for an HTTP status.
+#: Advice for an HTTP status, None where there was no answer.
 HINTS = {
+    None: " Without a connection there are three ways on: a proxy (HTTPS_PROXY) or a mirror (HF_ENDPOINT); a store "
+    "filled elsewhere by `skltransfer models pull` and copied here (SKLTRANSFER_MODELS); or the bundled vision-mini "
+    "and text-mini.",
     401: " Check the name. If the model is private, log in with: hf auth login",
     403: " If the model is gated, accept its terms on its page and log in with: hf auth login",
     404: " Check the name against the files on its page.",

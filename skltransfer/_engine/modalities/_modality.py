@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skltransfer._engine import process
-from skltransfer.cards import GraphInfo, InputSpec
+from skltransfer.cards import Card, GraphInfo, InputSpec
 
 Piece = npt.NDArray[Any]
 #: Makes an array to fill, of a shape and a type.
@@ -108,6 +108,9 @@ class Modality:
     complete : callable
         Takes a card without or with ``input``, a `GraphInfo` and the fields the caller gave; returns the fields of the
         input that can be known.
+    describe : callable or None
+        Takes the card of a bare graph, a `GraphInfo` and the wanted layer or None; returns the fields of card and input
+        that the files beside the graph say. None where there are no such files.
     check : callable
         Takes the spec and a `GraphInfo`; raises `CardError` if they contradict each other.
     preprocess : callable
@@ -148,6 +151,7 @@ class Modality:
     to_tensor: Callable[[Any, Any], npt.NDArray[Any]] | None = None
     faster: Callable[[Any], InputSpec | None] | None = None
     advice: tuple[str, ...] = ()
+    describe: Callable[[Card, GraphInfo, str | None], dict[str, Any]] | None = None
     mask: Callable[[Sequence[Any], Any, Mapping[str, File]], npt.NDArray[np.bool_]] | None = None
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     numbers: Callable[[npt.NDArray[Any], Any], npt.NDArray[Any]] | None = None

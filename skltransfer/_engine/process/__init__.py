@@ -5,7 +5,7 @@ open and no session, connection or tokenizer of its parent, and `reset` forgets 
 and fails on a lock or a table that was made otherwise.
 """
 
-from skltransfer._engine.process._children import ChildFailure, answer, answer_pipe, pipe_child, run_child
+from skltransfer._engine.process._children import ChildFailure, answer, answer_pipe, interpreter, pipe_child, run_child
 from skltransfer._engine.process._files import FileState, expand, file_state, file_states, read_once, user_folder
 from skltransfer._engine.process._memory import memory_limit
 from skltransfer._engine.process._registry import Table, is_registered, lock, memo, register, reset
@@ -19,6 +19,7 @@ __all__ = [
     "expand",
     "file_state",
     "file_states",
+    "interpreter",
     "is_registered",
     "lock",
     "memo",

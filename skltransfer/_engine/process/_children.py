@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+#: Variable that names the Python interpreter of child processes.
+VARIABLE = "SKLTRANSFER_PYTHON"
+#: First line of a child that has imported what it needs: from then on the fault is not the machine's.
+READY = b"skltransfer child is ready\n"
 
 
 class ChildFailure(Exception):
@@ -20,11 +28,34 @@ class ChildFailure(Exception):
         Its exit status; None if it was ended at the deadline.
     words : str
         The end of what it wrote to stderr.
+    started : bool
+        Whether it had begun its work. If not, the reason lies in the machine.
     """
 
-    def __init__(self, status: int | None, words: str) -> None:
+    def __init__(self, status: int | None, words: str, started: bool = True) -> None:
         super().__init__(status, words)
-        self.status, self.words = status, words
+        self.status, self.words, self.started = status, words, started
+
+    @property
+    def machine(self) -> str:
+        """The sentence for the user where the child had not begun."""
+        last = self.words.strip().splitlines()[-1:] or [f"exit status {self.status}"]
+        return (
+            f"No child process can be started here ({last[0][:200]}). Their Python is {interpreter()!r}; to name "
+            f"another: {VARIABLE}=/path/to/python"
+        )
+
+
+def interpreter() -> str:
+    """Return the Python to start children with: ``sys.executable`` may be a program that embeds Python, or nothing."""
+    if chosen := os.environ.get(VARIABLE):
+        return chosen
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    folders = (sysconfig.get_path("scripts"), sys.exec_prefix, os.path.join(sys.exec_prefix, "bin"))
+    places = [sys.executable, getattr(sys, "_base_executable", None)]
+    places += [os.path.join(folder, name) for folder in folders for name in (version, "python3", "python.exe")]
+    named = (path for path in places if path and re.match("python|pypy", os.path.basename(path), re.IGNORECASE))
+    return next((path for path in named if os.access(path, os.X_OK)), None) or shutil.which(version) or version
 
 
 def run_child(
@@ -54,7 +85,7 @@ def run_child(
     try:
         return dict(json.loads(child.stdout.splitlines()[-1]))
     except (IndexError, ValueError, TypeError):
-        raise ChildFailure(child.returncode, _end(child.stderr)) from None
+        raise _failure(child) from None
 
 
 def pipe_child(module: str, request: str, data: bytes, *, seconds: float) -> tuple[str, bytes]:
@@ -82,9 +113,9 @@ def pipe_child(module: str, request: str, data: bytes, *, seconds: float) -> tup
         If there is no answer.
     """
     child = _run([module, request], data, seconds, {"OPENBLAS_NUM_THREADS": "1"})
-    words, found, rest = child.stdout.partition(b"\n")
+    words, found, rest = child.stdout.removeprefix(READY).partition(b"\n")
     if child.returncode or not found:
-        raise ChildFailure(child.returncode, _end(child.stderr))
+        raise _failure(child)
     return str(json.loads(words)), rest
 
 
@@ -94,7 +125,7 @@ def _run(
     """Run ``python -m`` without the current folder on its path, and end it at the deadline."""
     try:
         return subprocess.run(
-            [sys.executable, "-P", "-W", "ignore", "-m", *arguments],
+            [interpreter(), "-P", "-W", "ignore", "-m", *arguments],
             input=data,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(_import_path()), **environment},
             capture_output=True,
@@ -102,6 +133,12 @@ def _run(
         )
     except subprocess.TimeoutExpired as err:
         raise ChildFailure(None, _end(err.stderr or b"")) from None
+    except OSError as err:
+        raise ChildFailure(None, str(err), started=False) from None
+
+
+def _failure(child: subprocess.CompletedProcess[bytes]) -> ChildFailure:
+    return ChildFailure(child.returncode, _end(child.stderr), child.stdout.startswith(READY))
 
 
 def _end(words: bytes) -> str:
@@ -110,8 +147,14 @@ def _end(words: bytes) -> str:
 
 def answer_pipe(handle: Callable[[str, bytes], tuple[str, bytes]]) -> None:
     """Answer one request of `pipe_child`, in the child."""
+    _get_ready()
     words, rest = handle(sys.argv[1], sys.stdin.buffer.read())
     sys.stdout.buffer.write(json.dumps(words).encode() + b"\n" + rest)
+
+
+def _get_ready() -> None:
+    sys.stdout.buffer.write(READY)
+    sys.stdout.buffer.flush()
 
 
 def _import_path() -> list[str]:
@@ -122,4 +165,5 @@ def _import_path() -> list[str]:
 
 def answer(handle: Callable[..., Mapping[str, Any]]) -> None:
     """Answer one request, in the child: call a function with what stdin holds, print what it returns."""
+    _get_ready()
     print(json.dumps(handle(**json.loads(sys.stdin.read()))))  # noqa: T201 - the parent reads it

@@ -5,13 +5,14 @@ import json
 import subprocess
 import sys
 import time
+import zlib
 
 import numpy as np
 import pytest
 
 from skltransfer import PretrainedEmbedder, testing
 from skltransfer._engine.modalities import image as images
-from skltransfer._engine.modalities.image import _apart, _decode, _limits
+from skltransfer._engine.modalities.image import _apart, _decode, _deflate, _limits
 from skltransfer.cards import ImageSpec
 from skltransfer.errors import BadSamplesWarning, SampleError, Unreadable
 from tests.bombs import BOMBS, _jpeg, _others, _tiff, build
@@ -130,6 +131,23 @@ def test_file_that_ends_anywhere_is_counted_without_error(kind):
 @pytest.mark.parametrize("big", [False, True])
 def test_ordinary_tiff_is_not_refused(options, big):
     assert pixels(encoded(PHOTO, "TIFF", big_tiff=big, **options)).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("build", [_others.png_random_blocks, _tiff.large_random_deflate])
+def test_deflated_data_without_pixels_get_no_time_for_their_size(build):
+    assert _limits.check(build(_limits.QUICK + 1_000), 50_000_000).hurried
+
+
+@pytest.mark.parametrize("end", [b"", b"damaged"])
+def test_data_behind_pixels_are_judged_by_themselves(end):
+    pixels = zlib.compress(np.random.default_rng(0).bytes(4_000_000))
+    assert not _deflate.stalls([[memoryview(pixels), memoryview(end)]])
+    assert _deflate.stalls([[memoryview(pixels)], [memoryview(_tiff.random_blocks(4_000_000))]])
+
+
+def test_large_png_of_pixels_keeps_the_time_for_its_size():
+    noise = np.random.default_rng(0).integers(0, 256, (3200, 4000, 3), np.uint8)
+    assert not _limits.check(encoded(noise, "PNG", compress_level=1), 50_000_000).hurried
 
 
 def test_runs_of_a_small_bmp_are_read():

@@ -50,6 +50,8 @@ def prepare(data: bytes, spec: ImageSpec, *, hurried: bool = False) -> Pixels:
     try:
         reason, pixels = process.pipe_child(__name__, request, data, seconds=2 * seconds + START)
     except process.ChildFailure as err:
+        if not err.started:
+            raise Unreadable(f"has to be decoded in a child process. {err.machine}") from None
         raise Unreadable(
             f"takes longer to decode than {seconds:.1f} s of processor time, or ends its decoder (status "
             f"{err.status}); it is built or damaged, save it again"

@@ -11,11 +11,22 @@ from __future__ import annotations
 import re
 import struct
 import sys
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
+from skltransfer._engine.modalities.image._deflate import stalls
 from skltransfer._engine.modalities.image._formats import begins_like
+from skltransfer._engine.modalities.image._tiff import (
+    BITS,
+    COMPRESSION,
+    COUNTS,
+    HEIGHT,
+    OFFSETS,
+    SAMPLES,
+    SIZES,
+    WIDTH,
+    Directory,
+)
 from skltransfer.errors import Unreadable
 
 Counted = Iterator[tuple[str, int]]
@@ -38,11 +49,14 @@ class Format(NamedTuple):
     copies : int
         Copies of the pixels, four bytes each, that decoder and Pillow hold at once; where they are more than two, fewer
         pixels are allowed.
+    streams : callable, optional
+        Takes a file; yields the parts of each zlib stream of its pixels.
     """
 
     walk: Callable[[bytes], Counted]
     most: Mapping[str, int]
     copies: int = 2
+    streams: Callable[[bytes], Iterator[Iterator[memoryview]]] | None = None
 
 
 class Care(NamedTuple):
@@ -53,7 +67,7 @@ class Care(NamedTuple):
     apart : bool
         Nothing can stop its decoder: it runs in a process that can be ended.
     hurried : bool
-        Its compressed pixels repeat themselves: it gets no time for its size.
+        Its deflated data take time and give no pixels: it gets no time for its size.
     """
 
     apart: bool = False
@@ -92,14 +106,8 @@ def check(data: bytes, max_pixels: int) -> Care:
                 raise Unreadable(_refusal(what, counts[what], most[what], max_pixels))
     except (struct.error, IndexError):  # the file ends in the middle of a part
         pass
-    return Care(counts[AT_ONCE] > STOPPABLE, counts[DEFLATED] > SAMPLED and _repeats(data))
-
-
-def _repeats(data: bytes) -> bool:
-    """Return whether samples of a file can be compressed, which pixels that are compressed cannot."""
-    places = range(0, len(data) - SAMPLE, (len(data) - SAMPLE) // 16)
-    sample = b"".join(data[place : place + SAMPLE] for place in places)
-    return len(zlib.compress(sample, 1)) < len(sample) // 2
+    hurried = row.streams is not None and counts[DEFLATED] > QUICK and stalls(row.streams(data))
+    return Care(counts[AT_ONCE] > STOPPABLE, hurried)
 
 
 def _refusal(what: str, count: int, most: int, max_pixels: int) -> str:
@@ -173,13 +181,27 @@ def _png(data: bytes) -> Counted:
         length, kind = struct.unpack_from(">I4s", data, at)
         yield "chunks", 1
         if kind == b"IDAT":
-            yield DEFLATED, length
+            yield DEFLATED, length if width * height > QUICK_PIXELS else 0
             room -= length
             if room < 0:
                 yield SURPLUS, -room
                 room = 0
         elif kind not in (b"IEND", b"fdAT"):
             yield "bytes of metadata", length
+        at += 12 + length
+
+
+def _png_streams(data: bytes) -> Iterator[Iterator[memoryview]]:
+    """Yield the one stream that the chunks of pixels hold."""
+    yield _png_parts(data)
+
+
+def _png_parts(data: bytes) -> Iterator[memoryview]:
+    at = 8
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if kind == b"IDAT":
+            yield memoryview(data)[at + 8 : at + 8 + length]
         at += 12 + length
 
 
@@ -252,82 +274,55 @@ def _bmp(data: bytes) -> Counted:
 # ---------------------------------------------------------------------------------------------------------------------
 # TIFF
 
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _SAMPLES = 256, 257, 258, 259, 277
 #: Compressions whose decoders take a tenth of a second for a megabyte at worst: CCITT, LZW, JPEG, deflate, PackBits.
 #: The others (LZMA, WEBP, Zstandard, LERC) are rare and not known as well.
 _FAST = {2, 3, 4, 5, 6, 7, 8, 32773, 32946}
-_OFFSETS, _COUNTS = (273, 324), (279, 325)
-#: Bytes of a value by its type, and the letter that `struct` has for whole numbers.
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
-_LETTERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
-
-
-class Directory(NamedTuple):
-    """Tags of the first picture of a TIFF file: type, number of values and their place, by tag."""
-
-    data: bytes
-    order: str
-    tags: dict[int, tuple[int, int, int]]
-
-    def values(self, tag: int, default: int = 0) -> tuple[int, ...]:
-        """Return the whole numbers of a tag."""
-        if tag not in self.tags:
-            return (default,)
-        kind, count, place = self.tags[tag]
-        return struct.unpack_from(f"{self.order}{count}{_LETTERS.get(kind, 'B')}", self.data, place)
-
-    def value(self, tag: int, default: int = 0) -> int:
-        """Return the first number of a tag."""
-        return self.values(tag, default)[0]
 
 
 def _tiff(data: bytes) -> Counted:
     """Walk through the tags of the first picture; look at the places of its strips or tiles."""
-    directory, room = Directory(data, "<" if data[:2] == b"II" else ">", {}), len(data)
-    for tag, kind, count, place in _entries(data, directory.order):
+    directory, room = Directory(data), len(data)
+    for tag, kind, count, place in directory.entries():
         yield "tags", 1
-        if tag in _OFFSETS:
+        if tag in OFFSETS:
             yield "strips or tiles", count
-        size = count * _SIZES.get(kind, 1)
+        size = count * SIZES.get(kind, 1)
         room -= size if size <= len(data) else 0  # others are damaged, and not read
         yield "bytes of tags that lie on each other", max(0, -room)
         directory.tags.setdefault(tag, (kind, count, place))
-    if directory.value(_COMPRESSION, 1) != 1:
+    if directory.value(COMPRESSION, 1) != 1:
         yield from _strips(directory)
 
 
 def _strips(directory: Directory) -> Counted:
     """Count the compressed bytes of a picture."""
-    counts = next((directory.values(tag) for tag in _COUNTS if tag in directory.tags), ())
-    size = directory.value(_WIDTH) * directory.value(_HEIGHT) * directory.value(_SAMPLES, 1)
-    room = int(EXPANSION * size * max(directory.values(_BITS, 1)) / 8)
+    counts, compression = directory.first(COUNTS), directory.value(COMPRESSION)
+    size = directory.value(WIDTH) * directory.value(HEIGHT) * directory.value(SAMPLES, 1)
+    room = int(EXPANSION * size * max(directory.values(BITS, 1)) / 8)
     total = sum(min(count, len(directory.data)) for count in counts)
     yield "bytes of strips that lie on each other", max(0, total - len(directory.data))
     yield SURPLUS, max(0, total - room)
-    yield DEFLATED, total if directory.value(_COMPRESSION) in (8, 32946) else 0
-    yield AT_ONCE, total * (1 if directory.value(_COMPRESSION) in _FAST else STOPPABLE // 2**20)
-    if directory.value(_COMPRESSION) in (6, 7):
+    yield DEFLATED, total if compression in (8, 32946) else 0
+    yield AT_ONCE, total * (1 if compression in _FAST else STOPPABLE // 2**20)
+    if compression in (6, 7):
         yield "scans", max(0, directory.data.count(_SCAN) - len(counts))
 
 
-def _entries(data: bytes, order: str) -> Iterator[tuple[int, int, int, int]]:
-    """Yield tag, type, number of values and their place, for each entry of the first directory."""
-    big = data[2:4] in (b"+\0", b"\0+")
-    entry, number, inside = ("HHQQ", "Q", 8) if big else ("HHII", "H", 4)
-    (at,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
-    (entries,) = struct.unpack_from(order + number, data, at)
-    at += struct.calcsize(order + number)
-    for start in range(at, at + entries * struct.calcsize(order + entry), struct.calcsize(order + entry)):
-        tag, kind, count, place = struct.unpack_from(order + entry, data, start)
-        fits = count * _SIZES.get(kind, 1) <= inside
-        yield tag, kind, count, start + (12 if big else 8) if fits else place
+def _tiff_streams(data: bytes) -> Iterator[Iterator[memoryview]]:
+    """Yield the stream of each strip or tile."""
+    directory = Directory(data)
+    directory.tags.update((tag, (kind, count, place)) for tag, kind, count, place in directory.entries())
+    for offset, count in zip(directory.first(OFFSETS), directory.first(COUNTS), strict=False):
+        yield iter([memoryview(data)[offset : offset + count]])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 
 AT_ONCE, DEFLATED = "bytes decoded at once", "bytes of deflated pixels"
-#: Bytes of deflated pixels, fewer of which are quick whatever they hold, and of each sample of them.
-SAMPLED, SAMPLE = 4 * 2**20, 4096
+#: Bytes of deflated pixels that are quick whatever they hold: half a second for blocks without content.
+QUICK = 4 * 2**20
+#: Pixels of a PNG file whose time, with what `decode` allows for its size, is below two seconds.
+QUICK_PIXELS = 12_500_000
 #: What a decoder that cannot be stopped is given in this process: 16 MB of deflate blocks without content take 2 s.
 STOPPABLE = 16 * 2**20
 SURPLUS = "bytes of compressed pixels beyond what the pixels can need"
@@ -357,7 +352,7 @@ TABLE: dict[str, Format] = {
             "bytes of coefficients": 300_000_000,
         },
     ),
-    "PNG": Format(_png, {"chunks": CHUNKS, "bytes of metadata": METADATA, SURPLUS: SLACK}),
+    "PNG": Format(_png, {"chunks": CHUNKS, "bytes of metadata": METADATA, SURPLUS: SLACK}, streams=_png_streams),
     # Before the first frame; comments and XMP, which has its own blocks, reach hundreds.
     "GIF": Format(_gif, {"blocks": 20_000, "bytes between blocks": SLACK}),
     # libwebp keeps two canvases, Pillow the bytes of a third and the picture.
@@ -383,5 +378,6 @@ TABLE: dict[str, Format] = {
             SURPLUS: SLACK,
             "scans": SCANS,
         },
+        streams=_tiff_streams,
     ),
 }

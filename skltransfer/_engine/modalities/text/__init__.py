@@ -11,6 +11,7 @@ import numpy.typing as npt
 from skltransfer._engine.modalities._modality import File, Modality
 from skltransfer._engine.modalities.text._graph import check, complete, preprocess, signs, synthetic, texts
 from skltransfer._engine.modalities.text._prepare import TextPreparer
+from skltransfer._engine.modalities.text._repository import describe
 from skltransfer._engine.modalities.text._tokens import (
     PADDING,
     PROBES,
@@ -56,6 +57,7 @@ TEXT = Modality(
     spec=TextSpec,
     signs=signs,
     complete=complete,
+    describe=describe,
     check=check,
     preprocess=preprocess,
     preparer=TextPreparer,

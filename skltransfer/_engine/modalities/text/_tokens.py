@@ -256,6 +256,19 @@ def open_tokenizer(file: File, spec: TextSpec) -> Tokenizer:
         return _open(file, spec)
 
 
+def _set_case(tokenizer: Tokenizer, library: Any, lowercase: bool | None) -> None:
+    """Let a tokenizer lower-case its texts, or not, as its authors set beside tokenizer.json."""
+    normalizer = tokenizer.normalizer
+    if lowercase is None or getattr(normalizer, "lowercase", None) == lowercase:
+        return
+    if hasattr(normalizer, "lowercase"):  # that of BERT, which strips accents with it
+        normalizer.lowercase = lowercase
+        tokenizer.normalizer = normalizer
+    elif lowercase:
+        lower = library.normalizers.Lowercase()
+        tokenizer.normalizer = library.normalizers.Sequence([lower, normalizer]) if normalizer else lower
+
+
 #: Held while a tokenizer is opened: many threads of one call want the same.
 _opening = process.lock()
 
@@ -278,6 +291,7 @@ def _open(file: File, spec: TextSpec) -> Tokenizer:
             f"max_length={spec.max_length} leaves no room for a token of the text beside {special} special ones; give "
             f"at least {special + 1}."
         )
+    _set_case(tokenizer, library, spec.lowercase)
     tokenizer.no_padding()
     tokenizer.enable_truncation(spec.max_length, direction=spec.truncation)
     tokenizer.encode_special_tokens = True  # "[PAD]" in a text is five characters, not a token
