@@ -174,7 +174,7 @@ def _first_output(card: Card, info: GraphInfo, meant: str) -> str:
 
 
 def _kinds_of_outputs(card: Card, info: GraphInfo) -> dict[str, list[str]]:
-    """Return, for outputs that are layers of one sample, the kinds whose signs their inputs show; one empty for none."""
+    """Return, for outputs that are layers of one sample, the kinds their inputs look like; one empty for none."""
     kinds = {}
     for name in info.outputs:
         part = info.at([name], card.constants)

@@ -103,10 +103,10 @@ def json_number(text: str) -> Any:
 
 
 def pair(kind: Callable[[str], Any]) -> Callable[[str], tuple[str, Any]]:
-    """Return a type that reads NAME=VALUE; the name may hold equals signs."""
+    """Return a type that reads NAME=VALUE; names of layers may hold equals signs, texts as well."""
 
     def read(text: str) -> tuple[str, Any]:
-        name, equals, value = text.rpartition("=")
+        name, equals, value = text.partition("=") if kind is str else text.rpartition("=")
         try:
             return (name, kind(value)) if equals and name else _refuse_pair(text)
         except ValueError:

@@ -53,6 +53,7 @@ def _add_samples(parser: argparse.ArgumentParser) -> None:
     add("--constant", dest="constants", action=Pairs, type=pair(json_number), metavar="NAME=VALUE", help=CONSTANT)
 
 
+PROMPT = "what is put before a text for a purpose, such as query='query: '; may be given several times"
 CONSTANT = "value of an input that is the same for every sample; may be given several times"
 CHANNELS = "axis of a layer's channels, that of the samples being 0; may be given several times"
 
@@ -93,6 +94,8 @@ def _add_texts(parser: argparse.ArgumentParser) -> None:
     add("--prefix", metavar="TEXT", help="put before every text, as in training")
     add("--max-chars", type=int, metavar="N", help="characters of a text that are looked at (default: 1,000,000)")
     add("--pad", type=int, metavar="ID", help="token that fills up shorter texts (default: 0)")
+    add("--lowercase", action=argparse.BooleanOptionalAction, help="turn texts to lower case, as in training")
+    add("--prompt", dest="prompts", action=Pairs, type=pair(str), metavar="NAME=TEXT", help=PROMPT)
     add("--fill", action=argparse.BooleanOptionalAction, help="fill every text up to --max-length, and mask nothing")
 
 
@@ -100,6 +103,7 @@ def _add_embedding(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--layer", type=name, metavar="L", help="tensor that holds the embedding (default: the first output)")
     add("--pool", choices=cards.POOLS, help="how a feature map becomes a row (default: its mean)")
+    add("--normalize", action=argparse.BooleanOptionalAction, help="scale the embedding to unit length")
     add("--channels", action=Pairs, type=pair(int), metavar="LAYER=AXIS", help=CHANNELS)
 
 
