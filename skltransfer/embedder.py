@@ -126,14 +126,12 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
     transparent parts are put on white, and of an animation the first frame counts. For text backbones (they need
     ``skltransfer[text]``) a sample is a ``str``; for backbones that take numbers X is a numeric array.
 
-    A search over `layer`, `pool` and `normalize` costs little more than one pass: where a layer or a pooling is chosen
-    and there is a cache, `fit_transform` runs the whole graph and keeps every layer the card lists (if it lists up to
-    24, else those in use), in mean, maximum and, for tokens, first token. Not shared are the other poolings, layers
-    that are not listed, `max_length`, `precision`, another `model`; and None, the card's own layer, if it is tried
-    first: name it instead. In a pipeline that is fitted once, ``cache=None`` computes only the layer in use.
+    A search over `layer`, `pool` and `normalize` costs little more than one pass: where one is chosen and there is a
+    cache, `fit_transform` runs the whole graph and keeps every layer the card lists (up to 24, else those in use), in
+    mean, maximum and, for tokens, first token. Other poolings, other layers, `max_length`, `precision` and `model` are
+    not shared, nor is None, the card's own layer, if tried first: name it. For one fit, use ``cache=None``.
 
-    The rows of one sample agree to 1e-5 across batch sizes and versions on one kind of device; bit equality is not
-    promised.
+    Rows of a sample agree to 1e-5, not bit by bit, across batch sizes and versions on one kind of device.
 
     References
     ----------
@@ -246,8 +244,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         ModelChangedError
             If it was fitted and the model is another one by now.
         """
-        planned = self._planned()
-        planning.check_fitted(vars(self), planned)
+        planning.check_fitted(vars(self), planned := self._planned())
         samples = self._unpack(X, planned.plan, reset=False)
         if not self.verbose:
             return self._embed(samples, planned.plan, None, fitting=False)
@@ -350,11 +347,10 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         return samples, plan
 
     def _unpack(self, X: Any, plan: Plan, *, reset: bool) -> Samples:
-        modality, spec = plan.modality, plan.recipe.input
-        if modality.numbers is None or modality.number_type is None:
+        if (numbers := plan.modality.numbers) is None:
             return unpack(X)
-        X = validate_data(self, X, dtype=modality.number_type(spec), allow_nd=True, reset=reset)
-        return Samples(modality.numbers(X, spec), len(X))
+        X = validate_data(self, X, dtype=numbers.dtype(plan.recipe.input), allow_nd=True, reset=reset)
+        return Samples(numbers.convert(X, plan.recipe.input), len(X))
 
     def _embed(self, samples: Samples, plan: Plan, report: Callable[[int], Any] | None, *, fitting: bool) -> Any:
         """Run the one call of the stream."""

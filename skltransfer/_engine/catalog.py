@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from skltransfer import cards
-from skltransfer._engine import graph, hub, inspection, modalities, process, registry
+from skltransfer._engine import graph, hub, inspection, modalities, plan, process, registry
 from skltransfer.cards import ASKED, POOLS, Card, GraphInfo, InputSpec, ModelFile
 from skltransfer.errors import CardError, ModelError, ModelWarning, warn
 
@@ -325,3 +325,33 @@ def layers_of(model: str | os.PathLike[str] | Card) -> tuple[GraphInfo, Card]:
     with suppress(ModelError):  # what is missing is asked for when it is used
         card = load_card(model)
     return info, card
+
+
+def pooled(info: GraphInfo, card: Card, layer: str) -> tuple[str, str, str]:
+    """Return, for people, the columns of a layer once it is pooled, and the axes of channels and of pooling.
+
+    Parameters
+    ----------
+    info, card : GraphInfo, Card
+        From `layers_of`.
+    layer : str
+        Its name.
+
+    Returns
+    -------
+    columns, channels, pooled : str
+        ``"?"`` where only a run or the user can tell; no axes for a layer that is a row already.
+    """
+    shape = info.layers[layer]
+    if len(shape) < 2:
+        return ("1" if not shape else _or_unknown(shape[0])), "", ""
+    (channel,) = plan.channels_of(card, [layer], [shape])
+    if channel is None or not 0 < channel <= len(shape):
+        return "?", "?", "?"
+    pool = card.pool if card.pool in ("max", "cls", "last", "gem", "flatten") else "mean"
+    axes = tuple(axis for axis in range(1, len(shape) + 1) if axis != channel)
+    return _or_unknown(graph.row_shape(shape, pool, axes)[0]), str(channel), ", ".join(map(str, axes))
+
+
+def _or_unknown(length: int | None) -> str:
+    return "?" if length is None else str(length)

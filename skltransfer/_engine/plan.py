@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skltransfer._engine import graph, hub, inspection, modalities, runtime
-from skltransfer.cards import ASKED, Axes, Card, GraphInfo, InputSpec, Recipe, Shape, spatial_axes
+from skltransfer.cards import ASKED, Axes, Card, InputSpec, Recipe, Shape, spatial_axes
 from skltransfer.errors import CardError, LayerError
 
 if TYPE_CHECKING:
@@ -252,38 +252,6 @@ def channels_of(card: Card, layers: Sequence[str], shapes: Sequence[Shape]) -> l
         known = {**inspection.inspect_model(card).channels, **known}
     rule = {name: _by_layout(card, rank) for name, rank in needed.items() if name not in known}
     return [known.get(name, rule.get(name)) if name in needed else None for name in layers]
-
-
-def pooled(info: GraphInfo, card: Card, layer: str) -> tuple[str, str, str]:
-    """Return, for people, the columns of a layer once it is pooled, and the axes of channels and of pooling.
-
-    Parameters
-    ----------
-    info : GraphInfo
-        Of the graph.
-    card : Card
-        As far as there is one.
-    layer : str
-        Its name.
-
-    Returns
-    -------
-    columns, channels, pooled : str
-        ``"?"`` where only a run or the user can tell; no axes for a layer that is a row already.
-    """
-    shape = info.layers[layer]
-    if len(shape) < 2:
-        return ("1" if not shape else _or_unknown(shape[0])), "", ""
-    channel = card.channels.get(layer, info.channels.get(layer)) or _by_layout(card, len(shape) + 1)
-    if channel is None or not 0 < channel <= len(shape):
-        return "?", "?", "?"
-    pool = card.pool if card.pool not in ("auto", "none") else "mean"
-    axes = tuple(axis for axis in range(1, len(shape) + 1) if axis != channel)
-    return _or_unknown(graph.row_shape(shape, pool, axes)[0]), str(channel), ", ".join(map(str, axes))
-
-
-def _or_unknown(length: int | None) -> str:
-    return "?" if length is None else str(length)
 
 
 def _by_layout(card: Card, rank: int) -> int | None:

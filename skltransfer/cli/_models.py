@@ -120,7 +120,8 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
 def _layers(args: argparse.Namespace) -> int:
     info, card = catalog.layers_of(args.model)
     rows = [
-        (name, _shape(shape), *plan.pooled(info, card, name), _mark(name, card)) for name, shape in info.layers.items()
+        (name, _shape(shape), *catalog.pooled(info, card, name), _mark(name, card))
+        for name, shape in info.layers.items()
     ]
     say(table(rows, ("layer", "shape", "columns", "channels", "pooled", "")))
     pool = card.pool if card.pool != "auto" else "mean"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -92,6 +92,21 @@ class Preparer(Protocol):
         """Return what only someone who asks for details wants to know, once the call is over."""
 
 
+class Numbers(NamedTuple):
+    """Conversion of a numeric X to the type a graph takes.
+
+    Attributes
+    ----------
+    dtype : callable
+        Takes the spec; returns the type in which scikit-learn is to check X.
+    convert : callable
+        Takes the checked X and the spec; returns it in the graph's type, or raises ValueError.
+    """
+
+    dtype: Callable[[Any], str]
+    convert: Callable[[npt.NDArray[Any], Any], npt.NDArray[Any]]
+
+
 @dataclass(frozen=True)
 class Modality:
     """One kind of sample: everything the package can do with it.
@@ -131,11 +146,8 @@ class Modality:
         Takes samples, the spec and the files; returns which tokens are no padding. None where there are no tokens.
     presets : mapping of str to mapping
         Fields of the spec by the name of a usual choice, for ``preset=``.
-    numbers : callable or None
-        Takes a finite numeric array and the spec; returns it in the type the graph takes, or raises ValueError. None
-        where X is a column of samples.
-    number_type : callable or None
-        Takes the spec; returns the type in which scikit-learn is to check X.
+    numbers : Numbers or None
+        What is done to X, a numeric array; None where X is a column of samples.
     needs : tuple of str
         Roles of files a card must list.
     """
@@ -154,8 +166,7 @@ class Modality:
     describe: Callable[[Card, GraphInfo, str | None], dict[str, Any]] | None = None
     mask: Callable[[Sequence[Any], Any, Mapping[str, File]], npt.NDArray[np.bool_]] | None = None
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    numbers: Callable[[npt.NDArray[Any], Any], npt.NDArray[Any]] | None = None
-    number_type: Callable[[Any], str] | None = None
+    numbers: Numbers | None = None
     needs: tuple[str, ...] = ()
 
     @property

@@ -10,11 +10,10 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from skltransfer._engine.modalities._modality import Modality, Piece, Plain
+from skltransfer._engine.modalities._modality import Modality, Numbers, Piece, Plain
 from skltransfer.cards import DTYPES, ArraySpec, Card, GraphInfo
 from skltransfer.errors import CardError
 
-Numbers = npt.NDArray[Any]
 #: Types that are prepared as they are; a graph of another one is given float32, which its first node casts.
 OWN = frozenset(DTYPES) - {"auto"}
 
@@ -30,7 +29,7 @@ class Source(NamedTuple):
         Rows have none.
     """
 
-    data: Numbers
+    data: npt.NDArray[Any]
     path: str | None = None
 
     def digest(self) -> bytes:
@@ -45,7 +44,7 @@ def read(sample: Any) -> Source:
     return Source(np.ascontiguousarray(data, data.dtype.newbyteorder("=")))
 
 
-def to_numbers(X: npt.NDArray[Any], spec: ArraySpec) -> Numbers:
+def to_numbers(X: npt.NDArray[Any], spec: ArraySpec) -> npt.NDArray[Any]:
     """Return numbers in the type the graph takes.
 
     Parameters
@@ -185,6 +184,5 @@ ARRAY = Modality(
     preprocess=preprocess,
     preparer=ArrayPreparer,
     to_tensor=lambda sample, spec: np.asarray(read(sample).data[np.newaxis], spec.numbers),
-    numbers=to_numbers,
-    number_type=_type_of,
+    numbers=Numbers(_type_of, to_numbers),
 )
