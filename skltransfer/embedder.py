@@ -320,9 +320,8 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
 
     def _takes_numbers(self) -> bool:
         """Return whether X is numeric, as far as it is known without a look at the model: by its card, or since fit."""
-        if isinstance(self.model, Card):
-            return bool(self.model.modality) and modalities.of(self.model.modality).numeric
-        return "n_features_in_" in self.__dict__
+        kind = self.model.modality if isinstance(self.model, Card) else None
+        return "n_features_in_" in self.__dict__ if kind is None else bool(kind) and modalities.of(kind).numeric
 
     def _planned(self) -> planning.Planned:
         """Find or make the plan of the parameters, which are checked once."""
