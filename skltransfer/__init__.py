@@ -13,11 +13,25 @@ from skltransfer._engine.process import reset
 from skltransfer._engine.quantization import quantize
 from skltransfer._engine.stream import rows_run
 from skltransfer._version import __version__
+from skltransfer._versions import show_versions
 from skltransfer.cards import Card
 from skltransfer.embedder import PretrainedEmbedder
 from skltransfer.selection import compare_backbones, near_duplicate_groups
 
+#: Types of a saved pipeline that skops is to trust: ``skops.io.load(FILE, trusted=skltransfer.TRUSTED)``.
+TRUSTED = [
+    "pathlib.PosixPath",
+    "pathlib.WindowsPath",
+    "skltransfer.cards._card.Card",
+    "skltransfer.cards._card.ModelFile",
+    "skltransfer.cards._inputs.ArraySpec",
+    "skltransfer.cards._inputs.ImageSpec",
+    "skltransfer.cards._inputs.TextSpec",
+    "skltransfer.embedder.PretrainedEmbedder",
+]
+
 __all__ = [
+    "TRUSTED",
     "Card",
     "PretrainedEmbedder",
     "__version__",
@@ -28,4 +42,5 @@ __all__ = [
     "quantize",
     "reset",
     "rows_run",
+    "show_versions",
 ]

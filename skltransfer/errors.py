@@ -319,8 +319,19 @@ def need(module: str, *, extra: str) -> ModuleType:
     except (ImportError, RuntimeError, OSError, AttributeError) as err:  # the last three where libraries do not fit
         library = module.partition(".")[0]
         raise MissingDependencyError(
-            f"{library} is required and cannot be imported ({err}). Type: pip install 'skltransfer[{extra}]'"
+            f"{library} is required and cannot be imported ({err}). Type: pip install '{distribution()}[{extra}]'"
         ) from err
+
+
+def distribution() -> str:
+    """Return the name of the installed distribution of this package: the one for CPUs has a name of its own."""
+    from importlib import metadata
+
+    try:
+        metadata.version("skltransfer-cpu")
+    except metadata.PackageNotFoundError:
+        return "skltransfer"
+    return "skltransfer-cpu"
 
 
 def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:

@@ -63,7 +63,10 @@ def _speeds(found: profile.Profile) -> Iterator[tuple[str, str, str]]:
 
 def _diagnosis(args: argparse.Namespace) -> int:
     kind, _, index = (args.device or "cuda").partition(":")
-    findings = runtime.diagnose(runtime.Device(kind.replace("auto", "cuda"), int(index) if index.isdigit() else 0))
+    if args.device in (None, "auto", "cpu") and not runtime.has_gpu():
+        findings = runtime.diagnose_cpu()
+    else:
+        findings = runtime.diagnose(runtime.Device(kind.replace("auto", "cuda"), int(index) if index.isdigit() else 0))
     versions = [f"{library} {importlib.metadata.version(library)}" for library in LIBRARIES]
     say(f"skltransfer {__version__}, Python {platform.python_version()}, {', '.join(versions)}")
     say(f"Threads this process may use: {runtime.cpu_share()}\n")

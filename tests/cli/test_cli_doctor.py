@@ -31,12 +31,22 @@ def test_doctor_ends_with_status_1_if_the_named_device_cannot_run(device, monkey
 def test_doctor_prints_what_to_type_below_what_is_not_well(monkeypatch, capsys):
     findings = [runtime.Finding("driver", True, "fine"), runtime.Finding("GPUs", False, "none", "buy one")]
     monkeypatch.setattr(cli._doctor.runtime, "diagnose", lambda device: findings)
-    cli.main(["doctor", "--device", "cpu"])
+    cli.main(["doctor", "--device", "cuda"])
     assert [line.split() for line in lines(capsys)[5:8]] == [
         ["driver", "yes", "fine"],
         ["GPUs", "no", "none"],
         ["type:", "buy", "one"],
     ]
+
+
+def test_doctor_finds_a_machine_without_a_gpu_fine(monkeypatch, capsys):
+    monkeypatch.setattr(cli._doctor.runtime, "has_gpu", lambda: False)
+    assert cli.main(["doctor"]) == 0
+    shown = lines(capsys)
+    assert any(
+        line.split() == ["GPU", "yes", "no", "GPU", "here,", "the", "CPU", "is", "used:", "fine"] for line in shown
+    )
+    assert not any("type:" in line for line in shown)
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cpu:1", "CUDA"])

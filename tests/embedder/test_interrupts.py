@@ -14,7 +14,8 @@ from tests.graphs import save_images
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to send")
 
 HEAD = """
-import subprocess, sys, threading, time
+import signal, subprocess, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)   # a shell lets what runs in its background ignore it
 import numpy as np
 from skltransfer import PretrainedEmbedder, load_card, testing
 from skltransfer._engine import hub, plan, process, runtime, stream

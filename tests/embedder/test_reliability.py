@@ -184,6 +184,8 @@ def test_threads_that_start_cold_on_one_estimator_agree(model, kept, monkeypatch
 # Ctrl-C
 
 INTERRUPTED = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what runs in its background ignore it
 line = sys.argv[3]
 from skltransfer._engine import stream
 stream.LINES["cpu"] = {"fused": stream._line.Fused, "pipelined": stream._line.Pipelined}[line]

@@ -1,6 +1,8 @@
 """Devices: names, the choice, the diagnosis of what keeps a GPU from running."""
 
 import os
+import subprocess
+import sys
 import warnings
 
 import onnx
@@ -11,6 +13,7 @@ from skltransfer import testing
 from skltransfer._engine import hub, runtime
 from skltransfer._engine.runtime import Device, _diagnosis, _driver, _providers, _resolve
 from skltransfer.errors import DeviceError, DeviceWarning
+from tests.paths import PACKAGE
 
 CPU, CUDA = Device(), Device("cuda")
 
@@ -138,6 +141,55 @@ def _load(name, missing):
     wanted, _, absent = (missing or "").partition(" for ")
     if wanted and wanted in name:
         raise OSError(f"{absent or name}: cannot open shared object file, needed by {name}")
+
+
+EMPTIED = """
+import os, sys
+from skltransfer._engine import runtime
+from skltransfer.errors import MissingDependencyError
+try:
+    runtime.import_onnxruntime()
+except MissingDependencyError as err:
+    print(err)
+print(*(f"{f.what}: {f.ok} {f.fix}" for f in runtime.diagnose()), sep="\\n")
+"""
+
+
+#: What is imported where pip has left a folder without Python files, in the places where packages are.
+NAMESPACE = "import sys, types; sys.modules['onnxruntime'] = types.ModuleType('onnxruntime')"
+
+
+@pytest.mark.parametrize("content", [None, "", "raise ImportError('no libcudart')", "raise OSError('cut off')"])
+def test_emptied_package_of_onnx_runtime_is_named_with_the_command(tmp_path, content):
+    (tmp_path / "onnxruntime").mkdir()
+    if content is not None:
+        (tmp_path / "onnxruntime" / "__init__.py").write_text(content)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(PACKAGE.parent)])}
+    code = EMPTIED if content is not None else NAMESPACE + EMPTIED
+    shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    error, *findings = shown.stdout.splitlines()
+    assert error.startswith("ONNX Runtime cannot be imported (")
+    assert "pip uninstall -y onnxruntime" in error
+    assert "&& pip install 'onnxruntime" in error
+    assert findings[-1].startswith("ONNX Runtime: False pip uninstall -y onnxruntime")
+
+
+def test_both_distributions_of_this_package_overwrite_each_other(monkeypatch):
+    monkeypatch.setattr(_diagnosis, "installed", lambda names: dict.fromkeys(names, "0.2.0"))
+    finding = next(runtime.diagnose_cpu())
+    assert (finding.what, finding.ok) == ("skltransfer", False)
+    assert finding.fix == "pip uninstall -y skltransfer skltransfer-cpu && pip install skltransfer"
+
+
+@pytest.mark.parametrize(
+    ("vendor", "kind", "found"),
+    [("0x10de", "0x030200", True), ("0x8086", "0x030000", False), ("0x10de", "0x040300", False)],
+)
+def test_gpu_without_a_driver_is_noticed(tmp_path, vendor, kind, found):
+    (tmp_path / "vendor").write_text(f"{vendor}\n")
+    (tmp_path / "class").write_text(f"{kind}\n")
+    assert _driver._is_gpu(tmp_path) is found
+    assert _driver._is_gpu(tmp_path / "gone") is False
 
 
 BROKEN = [

@@ -8,7 +8,8 @@ from skltransfer._engine.runtime._bus import bus_speed
 from skltransfer._engine.runtime._cancel import Cancel, cancel_switch, time_limit
 from skltransfer._engine.runtime._cudart import free_memory
 from skltransfer._engine.runtime._device import ALL, Device
-from skltransfer._engine.runtime._diagnosis import Finding, diagnose
+from skltransfer._engine.runtime._diagnosis import Finding, diagnose, diagnose_cpu
+from skltransfer._engine.runtime._driver import present as has_gpu
 from skltransfer._engine.runtime._providers import PROVIDERS, import_onnxruntime
 from skltransfer._engine.runtime._resolve import resolve, why_not
 from skltransfer._engine.runtime._session import Room, Rows, Session
@@ -34,7 +35,9 @@ __all__ = [
     "clear",
     "cpu_share",
     "diagnose",
+    "diagnose_cpu",
     "free_memory",
+    "has_gpu",
     "import_onnxruntime",
     "open_sessions",
     "resolve",

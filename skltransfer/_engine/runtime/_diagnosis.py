@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.metadata
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -12,16 +11,27 @@ from typing import NamedTuple
 
 from skltransfer._engine.runtime import _driver
 from skltransfer._engine.runtime._device import Device
-from skltransfer._engine.runtime._providers import OPTIONS, PROVIDERS, import_onnxruntime, preload_cuda, user_options
+from skltransfer._engine.runtime._providers import (
+    OPTIONS,
+    PROVIDERS,
+    import_onnxruntime,
+    installed,
+    installed_wheels,
+    preload_cuda,
+    user_options,
+    wheels_fix,
+)
+from skltransfer.errors import MissingDependencyError
 
-#: Distributions that install the same `onnxruntime` package and overwrite each other's files.
-WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-qnn")
+#: Distributions of this package, which overwrite each other's files as well.
+OURS = ("skltransfer", "skltransfer-cpu")
 #: cuDNN of the major version that ONNX Runtime loads; ONNX Runtime does not report a version.
 CUDNN = "cudnn64_9.dll" if sys.platform == "win32" else "libcudnn.so.9"
 
 GPU = Device("cuda")
 
 FIX_WHEELS = "pip uninstall -y {wheels} && pip install 'onnxruntime-gpu>=1.27'"
+FIX_OURS = "pip uninstall -y skltransfer skltransfer-cpu && pip install skltransfer"
 FIX_LIBRARIES = "pip install 'skltransfer[cuda]'"
 FIX_DRIVER = "install or update the NVIDIA driver (CUDA 13 needs 580 or newer)"
 
@@ -60,20 +70,30 @@ def diagnose(device: Device = GPU) -> Iterator[Finding]:
     Finding
     """
     for check in CHECKS:
-        yield check(device)
+        yield (finding := check(device))
+        if finding.what == RUNTIME and not finding.ok:  # the other checks use it
+            return
     if device.kind == "tensorrt":
         yield _check_tensorrt(device)
 
 
-def installed_wheels() -> dict[str, str]:
-    """Return the installed distributions of ONNX Runtime, with their versions."""
-    found = {}
-    for wheel in WHEELS:
-        try:
-            found[wheel] = importlib.metadata.version(wheel)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+def diagnose_cpu() -> Iterator[Finding]:
+    """Check what a machine without a GPU needs."""
+    yield _check_ours(GPU)
+    yield _check_wheels(GPU)
+    yield Finding("GPU", True, "no GPU here, the CPU is used: fine")
+
+
+def _check_ours(device: Device) -> Finding:
+    found = installed(OURS)
+    seen = ", ".join(f"{name} {version}" for name, version in found.items()) or "not installed by pip"
+    if len(found) > 1:
+        return Finding("skltransfer", False, f"{seen} overwrite each other", FIX_OURS)
+    return Finding("skltransfer", True, seen)
+
+
+#: What the check of ONNX Runtime is called.
+RUNTIME = "ONNX Runtime"
 
 
 def _check_wheels(device: Device) -> Finding:
@@ -81,8 +101,12 @@ def _check_wheels(device: Device) -> Finding:
     seen = ", ".join(f"{name} {version}" for name, version in wheels.items()) or "none known to pip"
     if len(wheels) > 1:
         fix = FIX_WHEELS.format(wheels=" ".join(wheels))
-        return Finding("ONNX Runtime", False, f"{seen} overwrite each other", fix)
-    return Finding("ONNX Runtime", True, seen)
+        return Finding(RUNTIME, False, f"{seen} overwrite each other", fix)
+    try:
+        import_onnxruntime()
+    except MissingDependencyError as err:
+        return Finding(RUNTIME, False, f"{seen}, and cannot be imported ({err.__cause__})", wheels_fix())
+    return Finding(RUNTIME, True, seen)
 
 
 def _check_build(device: Device) -> Finding:
@@ -150,6 +174,7 @@ def _check_library(what: str, provider: str, fix: str) -> Finding:
 
 
 CHECKS: tuple[Callable[[Device], Finding], ...] = (
+    _check_ours,
     _check_wheels,
     _check_build,
     _check_driver,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 from skltransfer._engine import process
 
 #: ``CUDA_ERROR_NO_DEVICE`` of ``cuInit``: there is no GPU, or ``CUDA_VISIBLE_DEVICES`` hides them all.
 NO_DEVICE = 100
+#: Vendor of a device on the PCI bus, and the class of devices that display or compute.
+NVIDIA, DISPLAY = "0x10de", "0x03"
 
 
 class Driver(NamedTuple):
@@ -28,6 +31,22 @@ class Driver(NamedTuple):
     cuda: tuple[int, int]
     devices: int
     problem: str
+
+
+def present() -> bool:
+    """Return whether there is a GPU of NVIDIA, with a driver or without."""
+    if query().devices or Path("/dev/nvidiactl").exists():
+        return True
+    vendors = Path("/sys/bus/pci/devices").glob("*/vendor")
+    return any(_is_gpu(file.parent) for file in vendors)
+
+
+def _is_gpu(device: Path) -> bool:
+    try:
+        vendor, kind = (device / "vendor").read_text(), (device / "class").read_text()
+    except OSError:
+        return False
+    return vendor.strip() == NVIDIA and kind.startswith(DISPLAY)
 
 
 @process.memo(None)

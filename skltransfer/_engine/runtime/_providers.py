@@ -6,12 +6,13 @@ import contextlib
 import importlib.metadata
 import io
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
 from skltransfer._engine import process
 from skltransfer._engine.runtime._device import Device
-from skltransfer.errors import DeviceError
+from skltransfer.errors import DeviceError, MissingDependencyError, distribution
 
 #: Providers of each kind of device, best first. The CPU comes last: it runs the nodes that the others do not support.
 PROVIDERS = {
@@ -29,11 +30,47 @@ def import_onnxruntime() -> ModuleType:
 
     From 1.29 the Linux wheels send usage data by default: a thread at import, files in the user's cache folder, and a
     child of ``os.fork()`` that hangs at exit. Set ``ORT_DISABLE_TELEMETRY=0`` to turn it on.
+
+    Raises
+    ------
+    MissingDependencyError
+        If it is not installed, or its files are not all there: two of its wheels overwrite each other, and to uninstall
+        one of them takes files from the other.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime
+    try:
+        import onnxruntime
 
+        onnxruntime.InferenceSession  # noqa: B018 - an emptied package can be imported, and has nothing
+    except (ImportError, OSError, AttributeError) as err:
+        raise MissingDependencyError(f"ONNX Runtime cannot be imported ({err}). Type: {wheels_fix()}") from err
     return onnxruntime  # type: ignore[no-any-return]  # it is not typed
+
+
+#: Distributions that install the same `onnxruntime` package and overwrite each other's files.
+WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-qnn")
+
+
+def installed(distributions: Iterable[str]) -> dict[str, str]:
+    """Return which of several distributions are installed, with their versions."""
+    found = {}
+    for name in distributions:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def installed_wheels() -> dict[str, str]:
+    """Return the installed distributions of ONNX Runtime, with their versions."""
+    return installed(WHEELS)
+
+
+def wheels_fix() -> str:
+    """Return the command that installs ONNX Runtime anew, as the one wheel that this distribution of ours requires."""
+    found = installed_wheels()
+    plain = distribution() == "skltransfer-cpu" and "onnxruntime-gpu" not in found
+    wheel = "onnxruntime" if plain else "onnxruntime-gpu"
+    return f"pip uninstall -y {' '.join(found) or 'onnxruntime'} && pip install '{wheel}>=1.27'"
 
 
 def provider_options(
