@@ -31,9 +31,9 @@ TRUSTED = [
 ]
 
 __all__ = [
-    "TRUSTED",
     "Card",
     "PretrainedEmbedder",
+    "TRUSTED",
     "__version__",
     "compare_backbones",
     "list_models",
