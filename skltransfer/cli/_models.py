@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from skltransfer import cards
-from skltransfer._engine import catalog, golden, hub, inspection, plan, quantization, registry, runtime, samples
+from skltransfer._engine import catalog, golden, hub, plan, quantization, registry, runtime, samples
 from skltransfer.cards import Card
 from skltransfer.cli import _card
 from skltransfer.cli._arguments import Command, device
@@ -118,12 +118,20 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
 
 
 def _layers(args: argparse.Namespace) -> int:
-    card = catalog.load_card(args.model)
-    shapes = inspection.inspect_model(card).layers
-    rows = [(name, _shape(shape), _columns(card, name), _mark(name, card)) for name, shape in shapes.items()]
-    say(table(rows, ("layer", "shape", "columns", "")))
+    info, card = catalog.layers_of(args.model)
+    rows = [
+        (name, _shape(shape), *catalog.pooled(info, card, name), _mark(name, card))
+        for name, shape in info.layers.items()
+    ]
+    say(table(rows, ("layer", "shape", "columns", "channels", "pooled", "")))
     pool = card.pool if card.pool != "auto" else "mean"
-    say(f"\nColumns are those after pool={pool!r}. Use one with PretrainedEmbedder({args.model!r}, layer=...).")
+    say(
+        f"\nColumns are those after pool={pool!r}. Channels lie along that axis, others are pooled; samples are axis 0."
+    )
+    say(f"Use a layer with PretrainedEmbedder({args.model!r}, layer=...).")
+    for name in info.outputs:
+        if name in info.refused:
+            say(f"The output {visible(name)} cannot be a layer: {info.refused[name]}.")
     return 0
 
 

@@ -190,7 +190,7 @@ class Pipelined(Line):
         if work.counted or work.preparer.by_length or not batch.items or len(batch.items) < work.batch_size:
             return
         pieces = [piece for item in batch.items for piece in item.pieces]
-        session, self._seen = work.session(pieces[0], device), self._seen + 1
+        session, self._seen = work.session(pieces, device), self._seen + 1
         if not session.batch_size and (session.best or self._seen >= SETTLED):
             rows = session.tune(work.preparer.collate(pieces))
             work.batch_size = self.window = max(

@@ -8,7 +8,6 @@ from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from skltransfer._engine import runtime
 from skltransfer._engine.modalities import Piece
@@ -173,7 +172,7 @@ class Work(Preparation):
         """Switch that ends the runs of this call."""
         return runtime.cancel_switch()
 
-    def session(self, like: npt.NDArray[Any] | None, device: runtime.Device | None = None) -> runtime.Session:
+    def session(self, like: list[Piece] | None, device: runtime.Device | None = None) -> runtime.Session:
         """Return the open session of a device, by default the first; the first call opens it."""
         return open_backbone(self.plan if device is None else self.plan.on(device), like)
 
@@ -220,7 +219,7 @@ class Work(Preparation):
 
     def _rows(self, pieces: list[Piece], device: runtime.Device | None) -> Any:
         """Run pieces: at once, but for windows of a text that are more than a batch, and graphs that mix a batch."""
-        session, size = self.session(pieces[0], device), len(pieces)
+        session, size = self.session(pieces, device), len(pieces)
         if self.preparer.by_length:
             most = self.batch_size if self.counted else self.batch_size // max(map(len, pieces))
             size = 1 if session.batch_size else max(1, most)

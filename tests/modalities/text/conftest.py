@@ -26,10 +26,10 @@ def runs(monkeypatch):
             shapes.append(samples.shape)
         return run(session, samples, stop, leave)
 
-    def left_out(*arguments):
+    def left_out(*arguments, **named):
         probing.append(True)
         try:
-            return probe(*arguments)
+            return probe(*arguments, **named)
         finally:
             probing.clear()
 
