@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from numbers import Integral
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -147,6 +148,10 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
     >>> pipeline.fit(emoji.images[::2], emoji.target[::2]).score(emoji.images[1::2], emoji.target[1::2]) > 0.5
     True
     """
+
+    #: The HTML of scikit-learn links to the guide that is installed with the package.
+    _doc_link_module: ClassVar = "skltransfer"
+    _doc_link_template: ClassVar = Path(__file__).with_name("_docs").joinpath("api.md").as_uri()
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "model": [str, os.PathLike, Card],

@@ -7,6 +7,7 @@ the next number, and keep a card of every number among the fixtures of the tests
 from __future__ import annotations
 
 import dataclasses
+import html
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -57,7 +58,7 @@ class ModelFile:
     bytes: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Card(RenamedFields):
     """Description of a backbone: files and their hashes, license, input, layers, figures. Data only.
 
@@ -120,6 +121,21 @@ class Card(RenamedFields):
 
     OLD_NAMES: ClassVar = {"licence": "license"}
     licence = old_name("licence", "license")
+
+    def __repr__(self) -> str:
+        """Return a line; `to_dict` has everything."""
+        return f"Card({', '.join(f'{name}={shorten(repr(value), 60)}' for name, value in self._facts().items())})"
+
+    def _repr_html_(self) -> str:
+        facts = {**self._facts(), "layers": ", ".join(self.layers_table)}
+        rows = (f"<tr><th>{name}</th><td>{html.escape(str(value))}</td></tr>" for name, value in facts.items())
+        return f"<table style='text-align:left'>{''.join(rows)}</table>"
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what tells cards apart, in the order of its importance; what is not said is left out."""
+        facts = {"name": self.name, "modality": self.modality, "layer": self.layer, "license": self.license}
+        facts |= {"files": f"{len(self.files)}, {'pinned' if self.pinned else 'not pinned'}"}
+        return {name: value for name, value in facts.items() if value}
 
     @property
     def pinned(self) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
-from skltransfer import cli, load_card, testing
+from skltransfer import cli, list_models, load_card, testing
 from skltransfer._engine import golden, registry, runtime
 from skltransfer.cards import SPECS, Card, card_path
 from tests import graphs, hostile_graphs, text_graphs
@@ -248,3 +248,12 @@ def test_old_command_works_and_names_the_new_one(tmp_path, capsys):
     model = graphs.save_images(tmp_path, graphs.deep(), "deep")
     assert cli.main(["models", "variant", model, "fp16"]) == 0
     assert "`models variant` was renamed to `models quantize`" in capsys.readouterr().err
+
+
+def test_list_fits_a_terminal_and_json_has_it_in_full(capsys):
+    assert cli.main(["models", "list"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+    assert cli.main(["models", "list", "--json"]) == 0
+    found = {facts["name"]: facts for facts in json.loads(capsys.readouterr().out)}
+    assert found.keys() == set(list_models())
+    assert found["vision-mini"]["license"] == load_card("vision-mini").license
