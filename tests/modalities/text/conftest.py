@@ -36,3 +36,9 @@ def runs(monkeypatch):
     monkeypatch.setattr(runtime.Session, "run", recorded)
     monkeypatch.setattr(stream._open, "probe", left_out)
     return shapes
+
+
+@pytest.fixture(autouse=True)
+def small_batches():
+    """Let every test begin with batches that have not grown in another one."""
+    stream._work._sizes.clear()
