@@ -54,9 +54,9 @@ class TaskStratifiedKFold(BaseCrossValidator):
             raise ValueError(f"n_splits={n_splits!r} must be an integer of at least 2.")
         if random_state is not None and not shuffle:
             raise ValueError(f"random_state={random_state!r} has no effect without shuffle=True.")
-        self.n_splits = int(n_splits)
-        self.shuffle = shuffle
-        self.random_state = random_state
+        self.n_splits: int = int(n_splits)
+        self.shuffle: bool = shuffle
+        self.random_state: Any = random_state
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """Return the number of folds.
@@ -152,8 +152,8 @@ def _deal(tasks: list[npt.NDArray[np.intp]], n_splits: int) -> npt.NDArray[np.in
 
     while left.any():
         rarest = int(np.argmin(np.where(left > 0, left, n_samples + 1)))
-        for sample in np.flatnonzero((of_sample == rarest).any(axis=1) & (folds < 0)):
+        for sample in np.flatnonzero((of_sample == rarest).any(axis=1) & (folds < 0)).tolist():
             put(sample, lacking[rarest])
-    for sample in np.flatnonzero(folds < 0):
+    for sample in np.flatnonzero(folds < 0).tolist():
         put(sample, room)
     return folds
