@@ -50,8 +50,7 @@ def labels_of(y: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         raise ValueError(f"y should be a 1d array, got an array of shape {array.shape} instead.")
     labeled = ~_missing(array)
     labels = _settled(array[labeled])
-    if labels.dtype.kind == "f" and np.isinf(labels).any():
-        raise ValueError("y contains infinity. A missing label is None or NaN.")
+    _check_finite(labels)
     return labels, labeled
 
 
@@ -66,7 +65,10 @@ def labeled(y: Any, n_samples: int) -> npt.NDArray[np.bool_]:
     else:
         array = _array(y)
         parts = [array] if array.ndim == 1 else list(array.T)
-    masks = [~_missing(_array(part)) for part in parts]
+    arrays = [_array(part) for part in parts]
+    for array in arrays:
+        _check_finite(array)
+    masks = [~_missing(array) for array in arrays]
     if wrong := {mask.shape for mask in masks} - {(n_samples,)}:
         raise ValueError(f"X has {n_samples} rows, and y has a column of shape {wrong.pop()}.")
     return np.asarray(np.any(masks, axis=0))
@@ -152,6 +154,11 @@ def _missing(array: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     if array.dtype.kind == "O":
         return np.fromiter(map(_is_missing, array.ravel()), bool, array.size).reshape(array.shape)
     return np.asarray(array != array) if array.dtype.kind in "fcmM" else np.zeros(array.shape, bool)
+
+
+def _check_finite(labels: npt.NDArray[Any]) -> None:
+    if labels.dtype.kind == "f" and np.isinf(labels).any():
+        raise ValueError("y contains infinity. A missing label is None or NaN.")
 
 
 def _is_missing(label: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -35,11 +34,12 @@ class DomainScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     ----------
     method : {"moments", "coral"}, default="moments"
         ``"moments"`` matches mean and standard deviation of each column; ``"coral"`` correlations as well, by
-        Ledoit-Wolf covariances. It gains more where there are hundreds of rows per domain and the domains differ much,
-        takes the cube of the number of columns in time, and lost on texts.
+        Ledoit-Wolf covariances: the source gets those of the target, since rows to predict bear no more noise. It
+        gained more on photographs of four styles, nothing on emoji, and lost on reviews; its time grows with the cube of
+        the number of columns.
     reference : str or int, default=None
-        The domain that stays. None: the domains that are labeled throughout, if y in `fit` has missing labels, else
-        all domains together.
+        The domain that stays, and that all others are matched to; with ``"coral"``, name the target. None: the source,
+        which are the domains that are labeled throughout, if y in `fit` has missing labels, else all domains together.
 
     Attributes
     ----------
@@ -120,12 +120,14 @@ class DomainScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         domains = domains_of("" if sample_domain is None else sample_domain, len(rows))
         self.domains_ = list(dict.fromkeys(domains.tolist()))
         stay = self._references(domains, y)
-        match = METHODS[self.method]
-        target = _columns(rows[np.isin(domains, _objects(stay))])
-        self.moves_: dict[Any, Move | None] = {}
-        for name in self.domains_:
-            own = None if stay == [name] else rows[domains == name]
-            self.moves_[name] = None if own is None else match(_columns(own, name), target)
+        columns = {name: _Columns(rows[domains == name]) for name in self.domains_}
+        target = columns[stay[0]] if len(stay) == 1 else _Columns(rows[np.isin(domains, _objects(stay))])
+        turns = self._turns(columns, stay) if self.method == "coral" else {}
+        self.moves_ = {
+            name: None if stay == [name] and name not in turns else _move(own, target, turns.get(name))
+            for name, own in columns.items()
+        }
+        _warn_of_few({name: len(own.rows) for name, own in columns.items() if self.moves_[name]})
         return self
 
     def transform(self, X: Any, sample_domain: Any = None) -> Rows:
@@ -204,6 +206,15 @@ class DomainScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             )
         return [self.reference]
 
+    def _turns(self, columns: dict[Any, _Columns], stay: list[Any]) -> dict[Any, Rows]:
+        """Return the matrices that give domains the correlations of others: of the target, if it is known."""
+        target = [name for name in columns if name not in stay] if self.reference is None else []
+        goal, turned = (target, stay) if target else (stay, [name for name in columns if stay != [name]])
+        if not turned:
+            return {}
+        color = _power(np.concatenate([columns[name].standardized() for name in goal]), 0.5)
+        return {name: _power(columns[name].standardized(), -0.5) @ color for name in turned}
+
 
 def _objects(values: list[Any]) -> npt.NDArray[Any]:
     array = np.empty(len(values), object)
@@ -215,41 +226,39 @@ class _Columns:
     """Mean, spread and standardized rows of one domain, in double precision."""
 
     def __init__(self, rows: Rows) -> None:
-        self.mean = rows.mean(axis=0)
-        self.std = rows.std(axis=0)
+        self.rows = rows.astype(np.float64, copy=False)
+        self.mean = self.rows.mean(axis=0)
+        self.std = self.rows.std(axis=0)
         # A constant column has a spread of some last bits of its mean.
         tiny = self.std <= 10 * np.finfo(np.float64).eps * np.maximum(1, np.abs(self.mean))
         self.std = np.where(tiny, 0.0, self.std)
-        self.rows = rows
+        self.divisor = np.where(tiny, 1.0, self.std)
 
     def standardized(self) -> Rows:
         """Return rows of mean 0 and standard deviation 1; constant columns are 0."""
-        return np.asarray((self.rows - self.mean) / np.where(self.std > 0, self.std, 1.0))
+        return np.asarray((self.rows - self.mean) / self.divisor)
 
 
-def _columns(rows: Rows, name: Any = None) -> _Columns:
-    """Return the moments of rows; warn if they are few and belong to a domain that moves."""
-    if name is not None and len(rows) < MIN_ROWS:
-        warn(f"Domain {name!r} has {len(rows)} rows; its mean and spread are noise. 70 are enough.", InputWarning)
-    return _Columns(rows.astype(np.float64, copy=False))
+def _warn_of_few(numbers: dict[Any, int]) -> None:
+    if few := {name: number for name, number in numbers.items() if number < MIN_ROWS}:
+        warn(
+            f"Moments of few rows are noise, and domains have {few}. 70 rows are enough, 20 half as good.", InputWarning
+        )
 
 
-def _match_moments(own: _Columns, target: _Columns) -> Move:
-    """Return the move that matches mean and standard deviation; a constant column is shifted only."""
-    factor = np.where(own.std > 0, target.std / np.where(own.std > 0, own.std, 1.0), 1.0)
-    return own.mean, factor, target.mean
+def _move(own: _Columns, target: _Columns, turn: Rows | None) -> Move:
+    """Return the move that matches mean and standard deviation, and correlations by a turn between the two.
+
+    A constant column is shifted only: it has no spread that could be stretched.
+    """
+    if turn is None:
+        return own.mean, np.where(own.std > 0, target.std / own.divisor, 1.0), target.mean
+    return own.mean, turn / own.divisor[:, None] * target.std, target.mean
 
 
-def _match_correlations(own: _Columns, target: _Columns) -> Move:
-    """Return the move that matches moments, then correlations: whiten as the domain, color as the reference."""
-    spread = np.where(own.std > 0, own.std, 1.0)
-    whiten, color = _power(own, -0.5), _power(target, 0.5)
-    return own.mean, (whiten / spread[:, None]) @ color * target.std, target.mean
-
-
-def _power(columns: _Columns, exponent: float) -> Rows:
+def _power(standardized: Rows, exponent: float) -> Rows:
     """Return a power of the covariance of standardized rows, which Ledoit-Wolf shrinks so that it has an inverse."""
-    covariance, _ = ledoit_wolf(columns.standardized(), assume_centered=True)
+    covariance, _ = ledoit_wolf(standardized, assume_centered=True)
     values, vectors = np.linalg.eigh(covariance)
     values = np.maximum(values, np.finfo(np.float64).eps * max(values.max(), 1.0))
     return np.asarray((vectors * values**exponent) @ vectors.T)
@@ -259,10 +268,3 @@ def _moved(rows: Rows, offset: Rows, factor: Rows, target: Rows) -> Rows:
     """Return moved rows, in double precision until the end."""
     centered = rows - offset
     return np.asarray((centered @ factor if factor.ndim == 2 else centered * factor) + target)
-
-
-#: How a domain is matched to the reference.
-METHODS: dict[str, Callable[[_Columns, _Columns], Move]] = {
-    "moments": _match_moments,
-    "coral": _match_correlations,
-}

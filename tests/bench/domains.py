@@ -3,10 +3,10 @@
 Usage: ``python tests/bench/domains.py emoji [--few]`` or
 ``python tests/bench/domains.py reviews FOLDER MODEL [--cache FOLDER]``
 
-``emoji``: color to outlines and back, with the bundled backbone; one half of the emoji is the source, the other half is the
+``emoji``: color to outlines and back, with the bundled backbone; one half of the emoji is the source, the other half the
 target, two draws of halves, four runs. ``--few`` has fewer rows of the target, and shares of classes that differ.
-``reviews``: FOLDER holds train.csv and test.csv with the columns text, label and domain; every ordered pair of domains, with
-the training part of the target unlabeled, and its test part to predict. MODEL is a card folder of a sentence encoder.
+``reviews``: FOLDER holds train.csv and test.csv with the columns text, label and domain; every ordered pair of domains,
+with the training part of the target unlabeled, and its test part to predict. MODEL is a card folder of a text encoder.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def emoji_pairs() -> Iterator[Pair]:
     for draw in range(2):
         order = np.random.default_rng(draw).permutation(len(y))
         one, other = order[: len(y) // 2], order[len(y) // 2 :]
-        for source, target in permutations(rows):
+        for source, target in permutations(rows, 2):
             yield Pair(rows[source][one], y[one], rows[target][other], rows[target][other], y[other])
 
 
@@ -86,7 +86,7 @@ def review_pairs(folder: Path, embedder: PretrainedEmbedder) -> Iterator[Pair]:
         rows = embedder.fit_transform([line["text"] for line in lines])
         parts[part] = rows, np.array([line["label"] for line in lines]), np.array([line["domain"] for line in lines])
     (rows, y, domain), (test_rows, test_y, test_domain) = parts["train"], parts["test"]
-    for source, target in permutations(np.unique(domain)):
+    for source, target in permutations(np.unique(domain), 2):
         own, test = domain == source, test_domain == target
         yield Pair(rows[own], y[own], rows[domain == target], test_rows[test], test_y[test])
 
