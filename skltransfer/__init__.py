@@ -22,12 +22,16 @@ from skltransfer.selection import compare_backbones, near_duplicate_groups
 TRUSTED = [
     "pathlib.PosixPath",
     "pathlib.WindowsPath",
+    "skltransfer.adapt._classifier.AdaptedClassifier",
+    "skltransfer.adapt._scaler.DomainScaler",
     "skltransfer.cards._card.Card",
     "skltransfer.cards._card.ModelFile",
     "skltransfer.cards._inputs.ArraySpec",
     "skltransfer.cards._inputs.ImageSpec",
     "skltransfer.cards._inputs.TextSpec",
     "skltransfer.embedder.PretrainedEmbedder",
+    "skltransfer.heads._multitask.MultiTask",
+    "skltransfer.heads._skip.SkipBadRows",
 ]
 
 __all__ = [

@@ -37,8 +37,8 @@ class AdaptedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     A missing label (None, NaN, ``pandas.NA``) marks a row of the target. First the domains are aligned, see
     `DomainScaler`; then the classifier is fitted to the source and, round by round, to a growing share of the target:
-    of the rows it takes for each class, those it is surest of. The share is the same in every class, so that no class
-    takes over.
+    of the rows it takes for each class, those it is surest of. Classes get as many rows as their share of the source
+    allows, so that none takes over.
 
     It gains where source and target have the same classes in similar shares. Where they do not, half of the gain is
     lost and some pairs of domains lose accuracy: check with `circular_validation`, or with some labels of the target.
@@ -50,7 +50,7 @@ class AdaptedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     align : {"moments", "coral"} or None, default="moments"
         How rows of the target are moved to the source, see `DomainScaler`; None leaves them where they are.
     rounds : int, default=4
-        Rounds of self-training: four believe 30, 50, 70 and 90 % of the target's rows. 0 fits to the source only.
+        Rounds of self-training: four believe up to 30, 50, 70 and 90 % of the target's rows. 0 fits to the source only.
         Each round fits the classifier once more.
 
     Attributes
@@ -247,7 +247,7 @@ class AdaptedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             return model
         for share in np.linspace(LAST_SHARE, FIRST_SHARE, self.rounds)[::-1]:
             guessed = model.predict(target)
-            sure = _surest(guessed, _confidence(model, target), share)
+            sure = _surest(guessed, _confidence(model, target), _quotas(labels, share * len(target)))
             taught = np.concatenate([labels, guessed[sure]])
             model = clone(self.estimator).fit(np.concatenate([source, target[sure]]), taught)
         return model
@@ -288,10 +288,20 @@ def _confidence(model: Any, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.asarray(np.abs(values) if values.ndim == 1 else values.max(axis=1))
 
 
-def _surest(guessed: npt.NDArray[Any], confidence: npt.NDArray[Any], share: float) -> npt.NDArray[np.intp]:
-    """Return the rows of the highest confidence, the same share in each class that was predicted."""
-    by_class: dict[Any, list[int]] = {}
+def _quotas(labels: npt.NDArray[Any], number: float) -> dict[Any, int]:
+    """Return how many rows of each class to believe: the number, divided as the classes of the source are."""
+    counts: dict[Any, int] = {}
+    for label in labels.tolist():
+        counts[label] = counts.get(label, 0) + 1
+    return {label: int(np.ceil(number * count / len(labels))) for label, count in counts.items()}
+
+
+def _surest(guessed: npt.NDArray[Any], confidence: npt.NDArray[Any], quotas: dict[Any, int]) -> npt.NDArray[np.intp]:
+    """Return the rows of the highest confidence, of each class as many as its quota, or as there are."""
+    left, chosen = dict(quotas), []
+    labels = guessed.tolist()
     for row in np.argsort(-confidence, kind="stable").tolist():
-        by_class.setdefault(guessed[row], []).append(row)
-    chosen = [row for rows in by_class.values() for row in rows[: int(np.ceil(share * len(rows)))]]
+        if left[labels[row]] > 0:
+            left[labels[row]] -= 1
+            chosen.append(row)
     return np.sort(np.asarray(chosen, np.intp))

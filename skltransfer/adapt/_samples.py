@@ -177,7 +177,8 @@ def _settled(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return objects as numbers, if all of them are."""
     if labels.dtype.kind != "O" or not len(labels):
         return labels
+    found = set(map(type, labels.tolist()))
     for types, dtype in _DTYPES:
-        if all(isinstance(label, types) for label in labels):
+        if all(issubclass(one, types) for one in found):
             return labels.astype(dtype)
     return labels

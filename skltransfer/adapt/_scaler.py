@@ -35,8 +35,8 @@ class DomainScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     method : {"moments", "coral"}, default="moments"
         ``"moments"`` matches mean and standard deviation of each column; ``"coral"`` correlations as well, by
         Ledoit-Wolf covariances: the source gets those of the target, since rows to predict bear no more noise. It
-        gained more on photographs of four styles, nothing on emoji, and lost on reviews; its time grows with the cube of
-        the number of columns.
+        gained more on photographs of four styles, less on emoji and reviews; its time grows with the cube of the number
+        of columns.
     reference : str or int, default=None
         The domain that stays, and that all others are matched to; with ``"coral"``, name the target. None: the source,
         which are the domains that are labeled throughout, if y in `fit` has missing labels, else all domains together.

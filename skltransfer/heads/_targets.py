@@ -154,9 +154,10 @@ def _column(values: Any, name: Any) -> Column:
     labels, labeled = _present(values)
     if labels.ndim != 1:
         raise ValueError(f"Task {name!r} of y has labels of shape {labels.shape}; a column holds one label per row.")
-    good = ~_missing(labels)
-    labeled[labeled] = good
-    labels = _settled(labels[good])
+    if not hasattr(values, "isna"):  # pandas has said it all
+        good = ~_missing(labels)
+        labeled[labeled], labels = good, labels[good]
+    labels = _settled(labels)
     if labels.dtype.kind == "f" and np.isinf(labels).any():
         raise ValueError(f"Task {name!r} of y contains infinity. A missing label is None or NaN.")
     return Column(labels, labeled)
@@ -184,9 +185,15 @@ def _objects(values: Any) -> npt.NDArray[Any]:
     return array
 
 
+#: Types that hold no missing label, so that 10,000 labels need not be looked at one by one.
+NEVER_MISSING = {str, int, bool}
+
+
 def _missing(labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Return which labels are missing."""
     if labels.dtype.kind == "O":
+        if set(map(type, labels.tolist())) <= NEVER_MISSING:
+            return np.zeros(len(labels), bool)
         return np.fromiter(map(_is_missing, labels), bool, len(labels))
     return np.asarray(labels != labels) if labels.dtype.kind in "fcmM" else np.zeros(len(labels), bool)
 
@@ -207,8 +214,9 @@ def _settled(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return objects as numbers, if all of them are."""
     if labels.dtype.kind != "O" or not len(labels):
         return labels
+    found = set(map(type, labels.tolist()))
     for types, dtype in _DTYPES:
-        if all(isinstance(label, types) for label in labels):
+        if all(issubclass(one, types) for one in found):
             return labels.astype(dtype)
     return labels
 

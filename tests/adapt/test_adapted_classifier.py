@@ -97,12 +97,14 @@ def test_minus_one_is_a_label():
     assert AdaptedClassifier(LogisticRegression()).fit(SOURCE, y).classes_.tolist() == [-1, 1, 2]
 
 
-def test_believed_rows_are_the_surest_of_each_class():
-    from skltransfer.adapt._classifier import _surest
+def test_believed_rows_are_the_surest_of_each_class_up_to_its_share_of_the_source():
+    from skltransfer.adapt._classifier import _quotas, _surest
 
-    guessed = np.array(["a"] * 10 + ["b"] * 4)
-    confidence = np.concatenate([np.linspace(0.99, 0.9, 10), np.linspace(0.5, 0.6, 4)])
-    assert _surest(guessed, confidence, 0.3).tolist() == [0, 1, 2, 12, 13]
+    quotas = _quotas(np.array(["a", "b", "a", "a"]), 8)
+    assert quotas == {"a": 6, "b": 2}
+    guessed = np.array(["a"] * 4 + ["b"] * 10)
+    confidence = np.concatenate([np.linspace(0.5, 0.6, 4), np.linspace(0.9, 0.99, 10)])
+    assert _surest(guessed, confidence, quotas).tolist() == [0, 1, 2, 3, 12, 13]
 
 
 def test_self_training_fits_once_more_for_each_round():

@@ -3,7 +3,7 @@
 Usage: ``python tests/bench/domains.py emoji [--few]`` or
 ``python tests/bench/domains.py reviews FOLDER MODEL [--cache FOLDER]``
 
-``emoji``: color to outlines and back, with the bundled backbone; one half of the emoji is the source, the other half the
+``emoji``: color to outlines and back, with the bundled backbone; half of the emoji is the source, the other half the
 target, two draws of halves, four runs. ``--few`` has fewer rows of the target, and shares of classes that differ.
 ``reviews``: FOLDER holds train.csv and test.csv with the columns text, label and domain; every ordered pair of domains,
 with the training part of the target unlabeled, and its test part to predict. MODEL is a card folder of a text encoder.
