@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from numbers import Integral
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -124,14 +125,12 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
     ``uint8`` array, a column, a frame with one column, or a generator. Images are turned upright as their metadata
     says, and transparent parts are put on white. For text backbones a sample is a ``str``, for others X is numeric.
 
-    A search over `layer`, `pool` and `normalize` costs little more than one pass: where a layer or a pooling is chosen
-    and there is a cache, `fit_transform` runs the whole graph and keeps every layer the card lists (if it lists up to
-    24, else those in use), in mean, maximum and, for tokens, first token. Not shared are the other poolings, layers
-    that are not listed, `max_length`, `precision`, another `model`; and None, the card's own layer, if it is tried
-    first: name it instead. In a pipeline that is fitted once, ``cache=None`` computes only the layer in use.
+    A search over `layer`, `pool` and `normalize` costs little more than one pass: where one is chosen and there is a
+    cache, `fit_transform` runs the whole graph and keeps every layer the card lists (up to 24, else those in use), in
+    mean, maximum and, for tokens, first token. Other poolings, other layers, `max_length`, `precision` and `model` are
+    not shared, nor is None, the card's own layer, if tried first: name it. For one fit, use ``cache=None``.
 
-    The rows of one sample agree to 1e-5 across batch sizes and versions on one kind of device; bit equality is not
-    promised.
+    Rows of a sample agree to 1e-5, not bit by bit, across batch sizes and versions on one kind of device.
 
     References
     ----------
@@ -149,6 +148,10 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
     >>> pipeline.fit(emoji.images[::2], emoji.target[::2]).score(emoji.images[1::2], emoji.target[1::2]) > 0.5
     True
     """
+
+    #: The HTML of scikit-learn links to the guide that is installed with the package.
+    _doc_link_module: ClassVar = "skltransfer"
+    _doc_link_template: ClassVar = Path(__file__).with_name("_docs").joinpath("api.md").as_uri()
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "model": [str, os.PathLike, Card],
@@ -247,8 +250,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         ModelChangedError
             If it was fitted and the model is another one by now.
         """
-        planned = self._planned()
-        planning.check_fitted(vars(self), planned)
+        planning.check_fitted(vars(self), planned := self._planned())
         samples = self._unpack(X, planned.plan, reset=False)
         if not self.verbose:
             return self._embed(samples, planned.plan, None, fitting=False)
@@ -324,9 +326,8 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
 
     def _takes_numbers(self) -> bool:
         """Return whether X is numeric, as far as it is known without a look at the model: by its card, or since fit."""
-        if isinstance(self.model, Card):
-            return bool(self.model.modality) and modalities.of(self.model.modality).numeric
-        return "n_features_in_" in self.__dict__
+        kind = self.model.modality if isinstance(self.model, Card) else None
+        return "n_features_in_" in self.__dict__ if kind is None else bool(kind) and modalities.of(kind).numeric
 
     def _planned(self) -> planning.Planned:
         """Find or make the plan of the parameters, which are checked once."""
@@ -351,11 +352,11 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         return samples, plan
 
     def _unpack(self, X: Any, plan: Plan, *, reset: bool) -> Samples:
-        if not plan.modality.numeric:
+        if (numbers := plan.modality.numbers) is None:
             return unpack(X)
         refuse_masked(X)
-        X = validate_data(self, X, dtype=np.float32, allow_nd=True, reset=reset)
-        return Samples(X, len(X))
+        X = validate_data(self, X, dtype=numbers.dtype(plan.recipe.input), allow_nd=True, reset=reset)
+        return Samples(numbers.convert(X, plan.recipe.input), len(X))
 
     def _embed(self, samples: Samples, plan: Plan, report: Callable[[int], Any] | None, *, fitting: bool) -> Any:
         """Run the one call of the stream."""

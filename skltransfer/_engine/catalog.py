@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from skltransfer import cards
-from skltransfer._engine import graph, hub, inspection, modalities, process, registry
+from skltransfer._engine import graph, hub, inspection, modalities, plan, process, registry
 from skltransfer.cards import ASKED, POOLS, Card, GraphInfo, InputSpec, ModelFile
-from skltransfer.errors import CardError, ModelWarning, warn
+from skltransfer.errors import CardError, ModelError, ModelWarning, warn
 
 
 def load_card(model: str | os.PathLike[str] | Card, **changes: Any) -> Card:
@@ -51,7 +52,8 @@ def load_card(model: str | os.PathLike[str] | Card, **changes: Any) -> Card:
     'image'
     """
     card = model if isinstance(model, Card) else _find(os.fspath(model))
-    if not changes and card.input is not None and card.layer is not None and card.layers_table:
+    complete = card.input is not None and card.input.settled and card.layer is not None and card.layers_table
+    if not changes and complete:
         return card
     known = registry.known_of(model, card) if isinstance(model, str) else {}
     said = {**known, **_renamed(changes)}
@@ -115,21 +117,70 @@ def list_models() -> list[str]:
 def _complete(card: Card, changes: Mapping[str, Any]) -> Card:
     """Fill in what the graph says, then what the caller says."""
     info = inspection.inspect_model(card)
-    said = {key: changes[key] for key in ("modality", "input") if key in changes}
-    card = dataclasses.replace(card, **said)
-    modality = modalities.of(card.modality or modalities.guess(info))
+    if "constants" in changes:
+        changes = {**changes, "constants": _plain(changes["constants"])}
     _check(changes)
+    _check_names(info, changes)
+    said = {key: changes[key] for key in ("modality", "input", "constants") if key in changes}
+    card = dataclasses.replace(card, **said)
+    modality = _modality(card, info, changes)
     changes = {**_described(modality, card, info, changes), **changes}
+    layer = changes.get("layer") or card.layer or _first_output(card, info, modality.name)
+    graph.check_layers([layer], info)
+    part = info.at([layer], card.constants)
     given, of_input = _sorted_out(modality, changes)
-    spec = _input(modality, card, info, of_input)
-    layer = given.get("layer") or card.layer or info.output
-    graph.check_layers([layer], info.layers)
+    spec = _input(modality, card, part, of_input)
+    if not part.others:  # another layer may not need them
+        modality.check(spec, part)
     listed = {name: info.layers[name] for name in card.layers_table if name in info.layers}
-    at_size = graph.other_size(info, spec) is not None
+    at_size = graph.other_size(part, spec) is not None
     tensors = listed or ({layer: info.layers[layer]} if at_size else info.layers)
+    told = {name: axis for name, axis in info.channels.items() if len(tensors.get(name, ())) > 1}
+    channels = {**told, **card.channels, **given.pop("channels", {})}
     completed = {"modality": modality.name, "input": spec, "layer": layer, "layers_table": tensors}
-    card = dataclasses.replace(card, **{**completed, **given})
+    card = dataclasses.replace(card, **{**completed, "channels": channels, **given})
     return _at_size(card) if at_size else card
+
+
+def _modality(card: Card, info: GraphInfo, changes: Mapping[str, Any]) -> modalities.Modality:
+    """Return the kind of samples: as the card or the caller says, else by the signs of what the layer needs."""
+    if meant := card.modality or modalities.meant(changes):
+        return modalities.of(meant)
+    layer = changes.get("layer") or card.layer or _first_output(card, info, "")
+    graph.check_layers([layer], info)
+    return modalities.of(modalities.guess(info.at([layer], card.constants), card.files))
+
+
+def _first_output(card: Card, info: GraphInfo, meant: str) -> str:
+    """Return the first output that is a layer and is computed of one sample, of the kind that is meant if one is.
+
+    Raises
+    ------
+    CardError
+        If there are outputs of several kinds, as a pair of encoders has.
+    """
+    kinds = _kinds_of_outputs(card, info)
+    if info.output in kinds and meant in ("", *kinds[info.output]):
+        return info.output
+    fitting = [name for name, kind in kinds.items() if meant in ("", *kind)]
+    several = {kind for name in fitting for kind in kinds[name]}
+    if not meant and len(several) > 1:
+        listed = ", ".join(f"{name!r} ({' or '.join(filter(None, kinds[name])) or 'array'})" for name in fitting)
+        raise CardError(
+            f"The graph has outputs of several kinds of samples: {listed}. Choose one with load_card(FILE, layer="
+            f"{fitting[0]!r}), or skltransfer models card FILE --layer {fitting[0]}"
+        )
+    return fitting[0] if fitting else info.output
+
+
+def _kinds_of_outputs(card: Card, info: GraphInfo) -> dict[str, list[str]]:
+    """Return, for outputs that are layers of one sample, the kinds their inputs look like; one empty for none."""
+    kinds = {}
+    for name in info.outputs:
+        part = info.at([name], card.constants)
+        if name in info.layers and all(any(beside in other for beside in cards.BESIDE) for other in part.others):
+            kinds[name] = [kind for kind, row in modalities.TABLE.items() if row.signs(part, card.files)] or [""]
+    return kinds
 
 
 def _described(
@@ -139,6 +190,8 @@ def _described(
     if modality.describe is None or card.input is not None:
         return {}
     layer = changes.get("layer") or card.layer
+    own = tuple(name for name, kinds in _kinds_of_outputs(card, info).items() if modality.name in kinds)
+    info = dataclasses.replace(info, outputs=own or info.outputs, output=(own or info.outputs)[0])
     settled = changes.keys() | ({"pool"} if card.pool != "auto" else set())
     return {name: value for name, value in modality.describe(card, info, layer).items() if name not in settled}
 
@@ -174,8 +227,36 @@ def _check(changes: Mapping[str, Any]) -> None:
     layer, pool = changes.get("layer"), changes.get("pool", "auto")
     wrong = [f"pool is {pool!r}, not one of {', '.join(POOLS)}"] if pool not in POOLS else []
     wrong += [f"layer is {layer!r}, not the name of one tensor"] if not isinstance(layer, str | None) else []
+    wrong += cards.mistakes_of_tables(changes)
     if wrong:
         raise CardError("; ".join(wrong) + ".")
+
+
+def _plain(value: Any) -> Any:
+    """Return numbers of NumPy as Python's, in dictionaries, too."""
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _check_names(info: GraphInfo, changes: Mapping[str, Any]) -> None:
+    """Refuse constants of inputs that the graph has not, and channels of layers that have none to choose from.
+
+    Raises
+    ------
+    CardError, LayerError
+        With the nearest names.
+    """
+    for name in changes.get("constants", {}):
+        if name not in info.inputs:
+            raise CardError(f"constants names {name!r}, and the inputs of the graph are {', '.join(info.inputs)}.")
+    channels = changes.get("channels", {})
+    graph.check_layers(list(channels), info)
+    for name in channels:
+        if len(info.layers[name]) < 2:
+            raise CardError(
+                f"channels names the layer {name!r}, which is a row already: all of its numbers are channels."
+            )
 
 
 def _sorted_out(modality: modalities.Modality, changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -225,5 +306,52 @@ def renew_card(model: str | os.PathLike[str], external: Sequence[str] = (), **ch
     files.update({name: ModelFile(name) for name in external if ModelFile(name) not in files.values()})
     graph_file = card.files["model"]
     same = graph_file.sha256 == hub.sha256((card.folder or Path()) / graph_file.path)
-    bare = dataclasses.replace(card, files=files, golden={}, layers_table={}, measured=card.measured if same else {})
+    channels = card.channels.keys() - inspection.inspect_model(dataclasses.replace(card, files=files)).channels.keys()
+    bare = dataclasses.replace(
+        card,
+        files=files,
+        golden={},
+        layers_table={},
+        channels={name: card.channels[name] for name in channels},  # what was answered, not what was read off
+        measured=card.measured if same else {},
+    )
     return _complete(bare, changes)
+
+
+def layers_of(model: str | os.PathLike[str] | Card) -> tuple[GraphInfo, Card]:
+    """Return what a graph says of its layers, and its card as far as there is one: also where a card cannot be made."""
+    card = model if isinstance(model, Card) else _find(os.fspath(model))
+    info = inspection.inspect_model(card)
+    with suppress(ModelError):  # what is missing is asked for when it is used
+        card = load_card(model)
+    return info, card
+
+
+def pooled(info: GraphInfo, card: Card, layer: str) -> tuple[str, str, str]:
+    """Return, for people, the columns of a layer once it is pooled, and the axes of channels and of pooling.
+
+    Parameters
+    ----------
+    info, card : GraphInfo, Card
+        From `layers_of`.
+    layer : str
+        Its name.
+
+    Returns
+    -------
+    columns, channels, pooled : str
+        ``"?"`` where only a run or the user can tell; no axes for a layer that is a row already.
+    """
+    shape = info.layers[layer]
+    if len(shape) < 2:
+        return ("1" if not shape else _or_unknown(shape[0])), "", ""
+    (channel,) = plan.channels_of(card, [layer], [shape])
+    if channel is None or not 0 < channel <= len(shape):
+        return "?", "?", "?"
+    pool = card.pool if card.pool in ("max", "cls", "last", "gem", "flatten") else "mean"
+    axes = tuple(axis for axis in range(1, len(shape) + 1) if axis != channel)
+    return _or_unknown(graph.row_shape(shape, pool, axes)[0]), str(channel), ", ".join(map(str, axes))
+
+
+def _or_unknown(length: int | None) -> str:
+    return "?" if length is None else str(length)

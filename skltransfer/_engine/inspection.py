@@ -93,7 +93,9 @@ def _inspect(
     identity = _identity(digests)
     digest = dict(digests)["model"]
     if ours or hub.was_tried(identity):
-        return _read(path, manifest, digest)
+        info = _read(path, manifest, digest)
+        if not info.unknown:
+            return info
     info = _read_in_child(path, manifest, digest, tokenizer)
     hub.remember_tried(identity)
     return info

@@ -199,10 +199,19 @@ def make(
         raise LayerError("layer is an empty list; name at least one tensor, or pass None for the card's embedding.")
     spec, shapes = changed(card, changes), shapes_of(card, names)
     how = _settled(card, shapes, pool)
-    normalize = bool(normalize) or (card.normalize and layer is None)
-    axes = check_pool(how, names, shapes, spec)
-    fingerprint = hub.fingerprint(card, digests)
-    recipe = Recipe(fingerprint, spec, names, how, normalize, str(precision), device.kind, axes, views=views)
+    axes = check_pool(how, names, shapes, spec, channels_of(card, names, shapes))
+    recipe = Recipe(
+        graph=hub.fingerprint(card, digests),
+        input=spec,
+        layers=names,
+        pool=how,
+        normalize=bool(normalize) or (card.normalize and layer is None),
+        precision=str(precision),
+        device=device.kind,
+        axes=axes,
+        views=views,
+        constants=tuple(sorted((name, _frozen(value)) for name, value in card.constants.items())),
+    )
     _check_views(recipe, card)
     plan = Plan(card, recipe, device, _row_shape(recipe, shapes), digests=digests)
     return dataclasses.replace(plan, wider=_wider(plan))
@@ -234,13 +243,37 @@ def changed(card: Card, changes: Mapping[str, Any]) -> InputSpec:
     return spec
 
 
+def _frozen(value: Any) -> Any:
+    """Return a number, or nested tuples of numbers, of lists."""
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
+
+
 def shapes_of(card: Card, layers: Sequence[str]) -> list[Shape]:
     """Return the shapes of layers, from the card if it lists them, else from the graph."""
-    table = card.layers_table
+    table: Mapping[str, Shape] = card.layers_table
     if not all(name in table for name in layers):
-        table = inspection.inspect_model(card).layers
-        graph.check_layers(layers, table)
+        info = inspection.inspect_model(card)
+        graph.check_layers(layers, info)
+        table = {**info.layers, **table}
     return [table[name] for name in layers]
+
+
+def channels_of(card: Card, layers: Sequence[str], shapes: Sequence[Shape]) -> list[int | None]:
+    """Return the axis of the channels of each layer, from the card if it says, else from the graph; None if unknown.
+
+    Rows have one axis after that of the batch, and need no pooling.
+    """
+    needed = {name: len(shape) + 1 for name, shape in zip(layers, shapes, strict=True) if len(shape) > 1}
+    known: Mapping[str, int] = card.channels
+    if not all(name in known for name in needed):
+        known = {**inspection.inspect_model(card).channels, **known}
+    rule = {name: _by_layout(card, rank) for name, rank in needed.items() if name not in known}
+    return [known.get(name, rule.get(name)) if name in needed else None for name in layers]
+
+
+def _by_layout(card: Card, rank: int) -> int | None:
+    """Return the axis of the channels where nothing but a card tells it, which has channels last."""
+    return rank - 1 if card.input is not None and card.input.layout == "NHWC" and rank > 3 else None
 
 
 def _settled(card: Card, shapes: Sequence[Shape], pool: str) -> str:
@@ -264,7 +297,9 @@ def _settled(card: Card, shapes: Sequence[Shape], pool: str) -> str:
     return pool if pool != "auto" else card.pool if card.pool != "auto" else "mean"
 
 
-def check_pool(pool: str, layers: Sequence[str], shapes: Sequence[Shape], spec: InputSpec) -> tuple[Axes, ...]:
+def check_pool(
+    pool: str, layers: Sequence[str], shapes: Sequence[Shape], spec: InputSpec, channels: Sequence[int | None]
+) -> tuple[Axes, ...]:
     """Refuse poolings that layers cannot have, and settle which axes are pooled.
 
     Parameters
@@ -275,6 +310,8 @@ def check_pool(pool: str, layers: Sequence[str], shapes: Sequence[Shape], spec: 
         Names, and shapes after the batch axis.
     spec : InputSpec
         Of the samples.
+    channels : sequence of int or None
+        From `channels_of`.
 
     Returns
     -------
@@ -286,13 +323,34 @@ def check_pool(pool: str, layers: Sequence[str], shapes: Sequence[Shape], spec: 
     LayerError
         With the layer and its shape.
     """
-    for name, shape in zip(layers, shapes, strict=True):
+    axes: list[Axes] = []
+    for name, shape, channel in zip(layers, shapes, channels, strict=True):
         graph.check_pool(pool, name, shape, padded=spec.longest is not None)
+        if len(shape) < 2:
+            axes.append(())
+        elif pool == "flatten":
+            axes.append(spatial_axes(len(shape) + 1, spec.layout))  # all numbers are kept; the rule's keys are, too
+        else:
+            axes.append(_pooled(name, shape, channel))
     if pool == "none":
         if spec.averaged:
             raise LayerError("pool='none' keeps every token, and long_text='windows' averages parts; choose one.")
-        graph.check_same_places(layers, shapes, [spatial_axes(len(s) + 1, spec.layout) for s in shapes])
-    return tuple(spatial_axes(len(shape) + 1, spec.layout) if len(shape) > 1 else () for shape in shapes)
+        graph.check_same_places(layers, shapes, axes)
+    return tuple(axes)
+
+
+def _pooled(name: str, shape: Shape, channel: int | None) -> Axes:
+    """Return all axes but those of the batch and the channels."""
+    shown = f"layer {name!r}, of shape {('n', *shape)}"
+    if channel is None:
+        raise LayerError(
+            f"Which axis of {shown}, holds the channels cannot be told from the operators that make and use it. Say "
+            f"which, that of the samples being 0: load_card(MODEL, channels={{{name!r}: 1}}), or skltransfer models "
+            f"card FILE --channels {name}=1; or keep all of its numbers with pool='flatten'."
+        )
+    if not 0 < channel <= len(shape):
+        raise LayerError(f"channels={{{name!r}: {channel}}} is no axis of {shown}; give 1 to {len(shape)}.")
+    return tuple(axis for axis in range(1, len(shape) + 1) if axis != channel)
 
 
 def _row_shape(recipe: Recipe, shapes: Sequence[Shape]) -> tuple[int, ...] | None:
@@ -308,9 +366,13 @@ def _wider(plan: Plan) -> Plan | None:
     """Widen a plan to what other candidates of a search may want of the same run, see the module."""
     card, recipe = plan.card, plan.recipe
     listed = card.layers_table if len(card.layers_table) <= MOST_SHARED else {}
-    layers = tuple(listed) if set(recipe.layers) <= listed.keys() else tuple(dict.fromkeys(recipe.layers))
-    shapes = shapes_of(card, layers)
-    axes = tuple(spatial_axes(len(shape) + 1, recipe.input.layout) if len(shape) > 1 else () for shape in shapes)
+    names = tuple(listed) if set(recipe.layers) <= listed.keys() else tuple(dict.fromkeys(recipe.layers))
+    known = zip(names, shapes_of(card, names), channels_of(card, names, shapes_of(card, names)), strict=True)
+    told = [(name, shape, channel) for name, shape, channel in known if len(shape) < 2 or channel is not None]
+    if not told:
+        return None
+    layers, shapes, _ = zip(*told, strict=True)
+    axes = tuple(_pooled(name, shape, channel) if len(shape) > 1 else () for name, shape, channel in told)
     parts = _parts(layers, shapes, axes)
     wanted = [parts.get((name, recipe.pool)) or parts.get((name, "")) for name in recipe.layers]
     if None in wanted or len(parts) == 1 or (recipe.normalize and recipe.averaged):

@@ -126,8 +126,9 @@ def _model_key(card: Card, run: Card) -> str:
     """Compute the identity of a backbone."""
     assert card.input is not None
     made_of = run.source if run is not card else ""
-    facts = json.dumps([hub.fingerprint(card), card.input.canonical(), made_of], sort_keys=True)
-    return hashlib.blake2b(facts.encode(), digest_size=16).hexdigest()
+    facts = [hub.fingerprint(card), card.input.canonical(), made_of]
+    facts += [dict(card.constants)] if card.constants else []
+    return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def check_fitted(fitted: Mapping[str, Any], planned: Planned) -> None:

@@ -119,7 +119,7 @@ def measure(
     pieces = [parts[0] for sample in given for parts in preparer.prepare([preparer.read(sample)])]
     batches = _batches(pieces, preparer.batch_size(stream.LINES[plan.device.kind].form), by_length=preparer.by_length)
     ready = [preparer.collate(batch) for batch in batches]
-    session = stream.open_backbone(plan, pieces[0])
+    session = stream.open_backbone(plan, pieces)
     return Profile(
         model=card.name,
         device=str(plan.device),

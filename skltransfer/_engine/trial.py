@@ -45,6 +45,8 @@ def try_model(
     try:
         model = graph.load(file, manifest, read_bytes)
         info = graph.read(model)
+        if info.unknown:
+            info = graph.read(model, _measured(graph.load(file, manifest, read_bytes), info))
         lengths = [n or FREE for n in (info.shape[0] or 1, *info.shape[1:])]
         with hub.scratch(graph.pieces(graph.filled(model, info, lengths))) as scratch:
             session = runtime.Session(scratch, runtime.Device())
@@ -62,6 +64,40 @@ def try_model(
         kind = type(err).__name__ if isinstance(err, ModelError) else "ModelError"
         return {"error": kind, "message": str(err) if name in str(err) else f"{name!r}: {err}"}
     return dataclasses.asdict(info)
+
+
+#: Lengths that are tried for the free axes of a graph whose tensors are measured: images are not 8 pixels wide.
+WIDTHS = (8, 32, 64, 224)
+
+
+def _measured(model: Any, info: GraphInfo) -> graph.Measured:
+    """Run a graph twice, with other lengths, to see the shapes that inference cannot tell; none if it does not run."""
+    with hub.scratch(graph.pieces(graph.shaped(model, info.unknown))) as scratch:
+        opened = runtime.OpenGraph(scratch)
+    told = [name for name in info.unknown if opened.types.get(name)]
+    for width in WIDTHS:
+        for other in (2 * width, width):
+            runs = [_shapes(opened, info, told, *lengths) for lengths in ((2, width), (3, other))]
+            if all(shapes for _, shapes in runs):
+                return graph.shapes_of(told, opened.types, runs)
+    return {}
+
+
+def _shapes(
+    opened: runtime.OpenGraph, info: GraphInfo, names: Sequence[str], batch: int, width: int
+) -> tuple[int, dict[str, np.ndarray]]:
+    """Run a graph on samples of some lengths; return their number, and the shapes of tensors: none if it fails."""
+    lengths = [n or width for n in (info.shape[0] or batch, *info.shape[1:])]
+    ones = {name: graph.beside(info, name, lengths) for name in opened.inputs}
+    feeds = {name: value * 0.5 if value.dtype.kind == "f" else value for name, value in ones.items()}
+    feeds = {name: value.astype(ones[name].dtype) for name, value in feeds.items()}
+    try:
+        found = opened.run(feeds, [graph.SHAPE_OF + name for name in names])
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - it does not take these lengths
+        return lengths[0], {}
+    return lengths[0], {name.removeprefix(graph.SHAPE_OF): shape for name, shape in found.items()}
 
 
 def _samples(info: GraphInfo, lengths: Sequence[int]) -> Iterator[np.ndarray]:

@@ -11,15 +11,20 @@ from skltransfer.cards._card import POOLS as POOLS
 from skltransfer.cards._card import PRECISIONS as PRECISIONS
 from skltransfer.cards._card import SCHEMA, Card, ModelFile
 from skltransfer.cards._card import UPGRADES as UPGRADES
+from skltransfer.cards._card import mistakes_of_tables as mistakes_of_tables
 from skltransfer.cards._find import beside as beside
 from skltransfer.cards._find import card_path
 from skltransfer.cards._find import check_link as check_link
 from skltransfer.cards._find import describes as describes
 from skltransfer.cards._find import find as find
 from skltransfer.cards._find import names as names
+from skltransfer.cards._graph import BESIDE as BESIDE
 from skltransfer.cards._graph import GraphInfo as GraphInfo
+from skltransfer.cards._graph import InputInfo as InputInfo
 from skltransfer.cards._graph import Shape as Shape
+from skltransfer.cards._graph import main_input as main_input
 from skltransfer.cards._inputs import COLORS as COLORS
+from skltransfer.cards._inputs import DTYPES as DTYPES
 from skltransfer.cards._inputs import INTERPOLATIONS as INTERPOLATIONS
 from skltransfer.cards._inputs import LAYOUTS as LAYOUTS
 from skltransfer.cards._inputs import LONG_TEXTS as LONG_TEXTS

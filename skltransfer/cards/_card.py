@@ -7,6 +7,7 @@ the next number, and keep a card of every number among the fixtures of the tests
 from __future__ import annotations
 
 import dataclasses
+import html
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -57,7 +58,7 @@ class ModelFile:
     bytes: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Card(RenamedFields):
     """Description of a backbone: files and their hashes, license, input, layers, figures. Data only.
 
@@ -81,6 +82,11 @@ class Card(RenamedFields):
         What the authors put before a text, by its purpose ("query"): ``PretrainedEmbedder(prompt="query")``.
     layers_table : mapping of str to tuple
         Shapes of tensors worth using as layers, without the batch axis; None for an unknown length.
+    channels : mapping of str to int
+        Axis that holds the channels, the batch axis being 0, of layers with several axes after it. It is read off the
+        graph where its operators tell; where they do not, say it here.
+    constants : mapping of str to number or list
+        Values of inputs of the graph that hold no samples and are the same for all, such as ``{"task_id": 0}``.
     description, license, source, revision : str
         Where it comes from, and the terms it comes under.
     golden : mapping
@@ -102,6 +108,8 @@ class Card(RenamedFields):
     normalize: bool = False
     prompts: Mapping[str, str] = field(default_factory=dict)
     layers_table: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
+    channels: Mapping[str, int] = field(default_factory=dict)
+    constants: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
     license: str = ""
     source: str = ""
@@ -113,6 +121,21 @@ class Card(RenamedFields):
 
     OLD_NAMES: ClassVar = {"licence": "license"}
     licence = old_name("licence", "license")
+
+    def __repr__(self) -> str:
+        """Return a line; `to_dict` has everything."""
+        return f"Card({', '.join(f'{name}={shorten(repr(value), 60)}' for name, value in self._facts().items())})"
+
+    def _repr_html_(self) -> str:
+        facts = {**self._facts(), "layers": ", ".join(self.layers_table)}
+        rows = (f"<tr><th>{name}</th><td>{html.escape(str(value))}</td></tr>" for name, value in facts.items())
+        return f"<table style='text-align:left'>{''.join(rows)}</table>"
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what tells cards apart, in the order of its importance; what is not said is left out."""
+        facts = {"name": self.name, "modality": self.modality, "layer": self.layer, "license": self.license}
+        facts |= {"files": f"{len(self.files)}, {'pinned' if self.pinned else 'not pinned'}"}
+        return {name: value for name, value in facts.items() if value}
 
     @property
     def pinned(self) -> bool:
@@ -173,10 +196,11 @@ class Card(RenamedFields):
         """Return the dictionary that card.json holds."""
         data = dataclasses.asdict(self)
         data["layers"] = {name: list(shape) for name, shape in data.pop("layers_table").items()}
+        data["replaces"] = list(self.replaces)
         del data["folder"]
         return {
             "schema": SCHEMA,
-            **{key: value for key, value in data.items() if value not in ("", {}, (), None, False)},
+            **{key: value for key, value in data.items() if value not in ("", {}, [], None, False)},
         }
 
 
@@ -193,7 +217,7 @@ def _listed(wrong: list[str]) -> str:
 #: JSON types of a card's values.
 TYPES = {
     **dict.fromkeys(("name", "modality", "layer", "pool", "description", "license", "source", "revision"), str),
-    **dict.fromkeys(("files", "input", "layers", "golden", "measured", "prompts"), dict),
+    **dict.fromkeys(("files", "input", "layers", "channels", "constants", "golden", "measured", "prompts"), dict),
     "normalize": bool,
     "replaces": list,
 }
@@ -231,6 +255,7 @@ def _mistakes(data: Mapping[str, Any]) -> list[str]:
     for name, shape in data.get("layers", {}).items():
         if not isinstance(shape, list | tuple) or not all(n is None or _is_length(n) for n in shape):
             wrong.append(f"shape of layer {name!r} is {shape!r}, not a list of numbers and nulls")
+    wrong += mistakes_of_tables(data)
     if (golden := data.get("golden")) and not _are_rows(golden.get("rows")):
         wrong.append(f"golden rows are {golden.get('rows')!r}, not lists of numbers, all of one length")
     return wrong
@@ -239,6 +264,38 @@ def _mistakes(data: Mapping[str, Any]) -> list[str]:
 def _is_length(value: Any) -> bool:
     """Return whether a value may be a number of bytes, or of positions on an axis."""
     return isinstance(value, int) and 0 <= value < 2**63
+
+
+def mistakes_of_tables(data: Mapping[str, Any]) -> list[str]:
+    """List what is wrong with the channels of layers and the constants of inputs."""
+    tables = {name: data.get(name, {}) for name in ("channels", "constants")}
+    if wrong := [f"{name} is {table!r:.80}, not a dict" for name, table in tables.items() if not _is_table(table)]:
+        return wrong
+    wrong = [
+        f"channels of layer {name!r} is {axis!r}, not an axis from 1 on"
+        for name, axis in tables["channels"].items()
+        if type(axis) is not int or not 1 <= axis < MAX_AXES
+    ]
+    return wrong + [
+        f"constants[{name!r}] is {value!r:.80}, not a finite number or a list of such"
+        for name, value in tables["constants"].items()
+        if not _are_numbers(value)
+    ]
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+
+
+#: Axes of a tensor; NumPy's limit.
+MAX_AXES = 64
+
+
+def _are_numbers(value: Any) -> bool:
+    """Return whether a value is a finite number, or a list of such values."""
+    if isinstance(value, list | tuple):
+        return bool(value) and all(map(_are_numbers, value))
+    return isinstance(value, bool | int | float) and math.isfinite(value)
 
 
 def _are_rows(rows: Any) -> bool:

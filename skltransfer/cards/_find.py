@@ -88,7 +88,7 @@ def _of_graph(path: Path, *, links: bool = False) -> Card:
 def _root(graph: Path) -> Path:
     """Return the folder of a bare graph's model: the one above ``onnx``, as on the Hub, where that describes it."""
     above = graph.parent.parent
-    return above if graph.parent.name == "onnx" and (above / "tokenizer.json").is_file() else graph.parent
+    return above if graph.parent.name == "onnx" and os.path.isfile(above / "tokenizer.json") else graph.parent
 
 
 def beside(graph: Path) -> list[Path]:
@@ -105,7 +105,8 @@ def beside(graph: Path) -> list[Path]:
         In the folder of the model; nothing of another folder is looked at.
     """
     root = _root(graph)
-    return [*(root / name for name in BESIDE), *sorted(root.glob("[0-9]_Pooling/config.json"))]
+    poolings = sorted(root.glob("[0-9]_Pooling/config.json")) if os.path.isdir(root) else []
+    return [*(root / name for name in BESIDE), *poolings]
 
 
 def describes(name: str, home: str) -> bool:

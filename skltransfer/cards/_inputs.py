@@ -13,7 +13,9 @@ from skltransfer.cards._renamed import RenamedFields, old_name
 RESIZES = ("shorter", "squash")
 ROUNDINGS = ("nearest", "torchvision", "transformers")
 INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
-COLORS = ("RGB", "BGR")
+COLORS = ("RGB", "BGR", "L")
+#: Types of numbers that a graph may take.
+DTYPES = ("auto", "float32", "float64", "bool", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64)))
 LAYOUTS = ("NCHW", "NHWC")
 LONG_TEXTS = ("truncate", "windows")
 
@@ -31,6 +33,11 @@ class InputSpec(RenamedFields):
 
     #: Axes of the graph's input; kinds without such a choice leave it.
     layout = "NCHW"
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is left that only the graph can say."""
+        return True
 
     @property
     def averaged(self) -> bool:
@@ -79,14 +86,14 @@ class ImageSpec(InputSpec):
         Length of the shorter side before the crop, in pixels.
     interpolation : str
         Pillow's name of the filter, always antialiased.
-    color : {"RGB", "BGR"}
-        Channel order.
+    color : {"RGB", "BGR", "L"}
+        Channel order; ``"L"``: one channel of gray, as Pillow computes it.
     range : float
         Value a white pixel has before `mean` and `std` are applied: 255.0 or 1.0, as the model was trained.
     mean, std : tuple of float
         Per channel, in the graph's channel order, in units of `range`.
     layout : {"NCHW", "NHWC"}
-        Axes of the graph's input, and of its feature maps.
+        Axes of the graph's input.
     draft : bool
         Let the JPEG decoder scale down while it decodes, and crop inside the scaling: about half the time per
         photograph, and slightly different pixels.
@@ -119,6 +126,11 @@ class ImageSpec(InputSpec):
         """Height and width the graph is to take."""
         return self.size
 
+    @property
+    def channels(self) -> int:
+        """Number of channels the graph takes."""
+        return 1 if self.color == "L" else 3
+
     def mistakes(self) -> list[str]:
         """List what is wrong with the values, each with the value."""
         if wrong := self._of_wrong_type():
@@ -136,8 +148,11 @@ class ImageSpec(InputSpec):
             wrong.append(f"input.resize_to is {self.resize_to!r}, smaller than the crop {self.size!r}")
         for name in ("mean", "std"):
             values = getattr(self, name)
-            if len(values) != 3 or not all(isinstance(v, (int, float)) and math.isfinite(v) for v in values):
-                wrong.append(f"input.{name} is {values!r}, not three finite numbers")
+            if len(values) != self.channels or not all(
+                isinstance(v, (int, float)) and math.isfinite(v) for v in values
+            ):
+                count = {1: "one finite number", 3: "three finite numbers"}[self.channels]
+                wrong.append(f"input.{name} is {values!r}, not {count}, with input.color {self.color!r}")
         if any(v == 0 for v in self.std):
             wrong.append(f"input.std is {self.std!r}: zero cannot divide")
         if self.range not in (1.0, 255.0):
@@ -155,15 +170,45 @@ class ImageSpec(InputSpec):
 
 @dataclass(frozen=True)
 class ArraySpec(InputSpec):
-    """Input of a backbone that takes numbers: handed to the graph as float32, nothing done to it."""
+    """Input of a backbone that takes numbers: handed to the graph in its own type, nothing done to them.
+
+    Parameters
+    ----------
+    layout : {"NCHW", "NHWC"}
+        Axes of the graph's input, if it has four or more.
+    dtype : str
+        NumPy's name of the type of numbers that the graph takes: doubles stay doubles, and integers that would change
+        are refused. ``"auto"``: as the graph says.
+    """
 
     layout: str = "NCHW"
+    dtype: str = "auto"
 
     TAG: ClassVar = "ArraySpec"
+    ABSENT: ClassVar = {"dtype": "float32"}
+
+    @property
+    def numbers(self) -> str:
+        """Type in which numbers are prepared."""
+        return "float32" if self.dtype == "auto" else self.dtype
+
+    @property
+    def settled(self) -> bool:
+        """Whether the type is known."""
+        return self.dtype != "auto"
+
+    def canonical(self) -> dict[str, Any]:
+        """Return the fields as cache keys have them."""
+        return {name: value for name, value in super().canonical().items() if (name, value) != ("dtype", "auto")}
 
     def mistakes(self) -> list[str]:
         """List what is wrong with the values, each with the value."""
-        return [] if self.layout in LAYOUTS else [f"input.layout is {self.layout!r}, not one of {', '.join(LAYOUTS)}"]
+        choices = {"layout": LAYOUTS, "dtype": DTYPES}
+        return [
+            f"input.{name} is {getattr(self, name)!r}, not one of {', '.join(allowed)}"
+            for name, allowed in choices.items()
+            if getattr(self, name) not in allowed
+        ]
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,8 @@ class Recipe:
         For each layer the axes that pooling reduces, the batch axis being 0; empty for a layer that is a row already.
     views : {"flip"} or None
         ``"flip"``: a row is the mean of those of an image and of its mirror image.
+    constants : tuple of (str, number or nested tuples of numbers)
+        Values of inputs that hold no samples.
     """
 
     graph: str
@@ -62,6 +64,7 @@ class Recipe:
     device: str = "cpu"
     axes: tuple[Axes, ...] = ()
     views: str | None = None
+    constants: tuple[tuple[str, Any], ...] = ()
 
     @property
     def averaged(self) -> bool:
@@ -92,4 +95,5 @@ class Recipe:
         if self.views is not None:
             settled["views"] = self.views
         by_rule = [spatial_axes(len(axes) + 2, self.input.layout) if axes else () for axes in self.axes]
-        return settled if by_rule == list(self.axes) else {**settled, "axes": self.axes}
+        later = {"axes": self.axes} if by_rule != list(self.axes) else {}
+        return {**settled, **later, **({"constants": self.constants} if self.constants else {})}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -77,20 +78,53 @@ def graph_file(text: str) -> Path:
     return path
 
 
-def numbers(kind: type[int] | type[float], count: int) -> Callable[[str], tuple[float, ...]]:
-    """Return a type that reads comma-separated numbers."""
+def numbers(kind: type[int] | type[float], *counts: int) -> Callable[[str], tuple[float, ...]]:
+    """Return a type that reads comma-separated numbers, of which there may be so many."""
 
     def read(text: str) -> tuple[float, ...]:
         try:
             values = tuple(kind(part) for part in text.split(","))
         except ValueError:
             values = ()
-        if len(values) != count:
-            example = ",".join(["224", "224"] if kind is int else ["0.5"] * count)
-            raise argparse.ArgumentTypeError(f"{text!r} is not {count} numbers such as {example}")
+        if len(values) not in counts:
+            example = ",".join(["224", "224"] if kind is int else ["0.5"] * counts[0])
+            raise argparse.ArgumentTypeError(f"{text!r} is not {counts[0]} numbers such as {example}")
         return values
 
     return read
+
+
+def json_number(text: str) -> Any:
+    """Read a number, or a list of numbers as JSON writes it."""
+    try:
+        return json.loads(text)
+    except ValueError as err:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number, nor a list such as [0, 1]") from err
+
+
+def pair(kind: Callable[[str], Any]) -> Callable[[str], tuple[str, Any]]:
+    """Return a type that reads NAME=VALUE; names of layers may hold equals signs, texts as well."""
+
+    def read(text: str) -> tuple[str, Any]:
+        name, equals, value = text.partition("=") if kind is str else text.rpartition("=")
+        try:
+            return (name, kind(value)) if equals and name else _refuse_pair(text)
+        except ValueError:
+            return _refuse_pair(text)
+
+    return read
+
+
+def _refuse_pair(text: str) -> tuple[str, Any]:
+    raise argparse.ArgumentTypeError(f"{text!r} is not a name and a number such as NAME=1")
+
+
+class Pairs(argparse.Action):
+    """Collect pairs of an option that may be given several times in a dictionary."""
+
+    def __call__(self, parser: object, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        key, value = values
+        setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), key: value})
 
 
 class _Renamed(argparse.Action):

@@ -3,33 +3,53 @@
 from __future__ import annotations
 
 import argparse
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from skltransfer import cards
-from skltransfer._engine import catalog, golden, hub, inspection, plan, quantization, registry, runtime, samples
+from skltransfer._engine import catalog, golden, hub, plan, quantization, registry, runtime, samples
 from skltransfer.cards import Card
 from skltransfer.cli import _card
 from skltransfer.cli._arguments import Command, device
 from skltransfer.cli._output import say, table
-from skltransfer.errors import visible, warn
+from skltransfer.errors import shorten, visible, warn
 
 #: Largest difference of golden rows that is rounding; beyond it the model is another one, or the machine computes
 #: wrongly. GPUs multiply with fewer bits.
 MAX_DRIFT = {"cpu": 1e-3, "cuda": 1e-2, "tensorrt": 1e-2}
 
 
+#: Facts of a model in a list, in the order of the columns.
+FACTS = ("name", "samples", "columns", "license", "size")
+#: A license in a table: what is longer is cut at the first remark.
+LICENSE = 14
+
+
+def _add_list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print a JSON list, licenses in full")
+
+
 def _list(args: argparse.Namespace) -> int:
-    header = ("name", "samples", "columns", "license", "size")
     bundled = [_summary(catalog.load_card(name)) for name in cards.names()]
     remote = [
         (name, entry["modality"], str(entry["columns"]), entry["card"]["license"], "on the hub")
         for name, entry in registry.table().items()
     ]
-    say(table([*bundled, *remote], header))
-    say("\nModels on the hub are fetched when they are first used, or with: skltransfer models pull NAME")
+    found = [dict(zip(FACTS, facts, strict=True)) for facts in (*bundled, *remote)]
+    if args.json:
+        say(json.dumps(found, indent=1))
+        return 0
+    say(table(([*{**facts, "license": _cut(facts["license"])}.values()] for facts in found), FACTS))
+    say("\nModels on the hub are fetched when they are first used, or with:\nskltransfer models pull NAME")
     return 0
+
+
+def _cut(text: str) -> str:
+    """Return a license without its remarks."""
+    return shorten(re.split(r" \(|;", text)[0], LICENSE)
 
 
 def _summary(card: Card) -> tuple[str, ...]:
@@ -118,12 +138,20 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
 
 
 def _layers(args: argparse.Namespace) -> int:
-    card = catalog.load_card(args.model)
-    shapes = inspection.inspect_model(card).layers
-    rows = [(name, _shape(shape), _columns(card, name), _mark(name, card)) for name, shape in shapes.items()]
-    say(table(rows, ("layer", "shape", "columns", "")))
+    info, card = catalog.layers_of(args.model)
+    rows = [
+        (name, _shape(shape), *catalog.pooled(info, card, name), _mark(name, card))
+        for name, shape in info.layers.items()
+    ]
+    say(table(rows, ("layer", "shape", "columns", "channels", "pooled", "")))
     pool = card.pool if card.pool != "auto" else "mean"
-    say(f"\nColumns are those after pool={pool!r}. Use one with PretrainedEmbedder({args.model!r}, layer=...).")
+    say(
+        f"\nColumns are those after pool={pool!r}. Channels lie along that axis, others are pooled; samples are axis 0."
+    )
+    say(f"Use a layer with PretrainedEmbedder({args.model!r}, layer=...).")
+    for name in info.outputs:
+        if name in info.refused:
+            say(f"The output {visible(name)} cannot be a layer: {info.refused[name]}.")
     return 0
 
 
@@ -200,7 +228,7 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
 QUANTIZE = "convert a model to 16 or 8 bits, compare the two, and keep the result"
 
 COMMANDS = (
-    Command("list", "list the bundled models and the names of hub models", _list),
+    Command("list", "list the bundled models and the names of hub models", _list, _add_list),
     Command("show", "show the card of a model: input, license, source, figures", _show, _add_model),
     Command("layers", "list the tensors of a model that can be used as embedding", _layers, _add_model),
     _card.COMMAND,

@@ -88,7 +88,11 @@ def _source(model: Any, example: Any, changes: dict[str, Any]) -> Source:
 
 
 def _pooled_axes(rows: np.ndarray, card: Card) -> tuple[int, ...]:
-    """Return the axes to average: those of a map, or that of tokens."""
-    assert card.input is not None
-    first = rows.ndim == 4 and card.input.layout == "NCHW"
-    return tuple(range(2, rows.ndim)) if first else tuple(range(1, rows.ndim - 1))
+    """Return the axes to average: all but those of the samples and the channels, which the graph's operators tell."""
+    channels = card.channels.get(str(card.layer))
+    if channels is None:
+        raise ConversionError(
+            f"Which axis of the module's output, of shape {rows.shape}, holds its channels cannot be told from the "
+            "operators that make it; return rows (n, columns), such as rows.mean(dim=(2, 3))."
+        )
+    return tuple(axis for axis in range(1, rows.ndim) if axis != channels)

@@ -26,7 +26,17 @@ ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
 HERE = Path(__file__).resolve().parent
 NEEDS = {"fastembed": "fastembed", "timm": "timm", "embetter": "embetter"}
-ORDER = ("skltransfer", "skltransfer_cached", "workers", "queue", "naive", "fastembed", "timm", "embetter")
+ORDER = (
+    "skltransfer",
+    "skltransfer_int8",
+    "skltransfer_cached",
+    "workers",
+    "queue",
+    "naive",
+    "fastembed",
+    "timm",
+    "embetter",
+)
 
 
 def make_folder(graph: Path, tensor: str, folder: Path) -> None:

@@ -82,6 +82,13 @@ def skltransfer(folder: str) -> Embed:
     return PretrainedEmbedder(f"{folder}/model.onnx", cache=None, device="cpu").fit_transform
 
 
+def skltransfer_int8(folder: str) -> Embed:
+    """Eight bits, converted at first use and compared with the original: rows are near, not equal."""
+    from skltransfer import PretrainedEmbedder
+
+    return PretrainedEmbedder(folder, cache=None, device="cpu", precision="int8").fit_transform
+
+
 def skltransfer_cached(folder: str) -> Embed:
     """The default: samples are fingerprinted and rows kept; the cache is emptied before every pass."""
     from skltransfer import PretrainedEmbedder
@@ -142,7 +149,8 @@ def embetter(folder: str) -> Embed:
     return make_pipeline(ImageLoader(), TimmEncoder("mobilenetv2_100")).fit_transform
 
 
-PEERS = {f.__name__: f for f in (skltransfer, skltransfer_cached, workers, queue, naive, fastembed, timm, embetter)}
+OURS = (skltransfer, skltransfer_int8, skltransfer_cached)
+PEERS = {f.__name__: f for f in (*OURS, workers, queue, naive, fastembed, timm, embetter)}
 
 
 def cpu_seconds() -> float:

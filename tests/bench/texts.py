@@ -34,6 +34,7 @@ HERE = Path(__file__).resolve().parent
 NEEDS = {"fastembed": "fastembed", "sentence_transformers": "sentence_transformers"}
 ORDER = (
     "skltransfer",
+    "skltransfer_int8",
     "skltransfer_cached",
     "workers",
     "workers_pooled",

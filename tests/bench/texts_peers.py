@@ -106,6 +106,13 @@ def skltransfer(folder: Path) -> Embed:
     return PretrainedEmbedder(folder / "card", cache=None, device="cpu").fit_transform
 
 
+def skltransfer_int8(folder: Path) -> Embed:
+    """Eight bits, converted at first use and compared with the original: rows are near, not equal."""
+    from skltransfer import PretrainedEmbedder
+
+    return PretrainedEmbedder(folder / "card", cache=None, device="cpu", precision="int8").fit_transform
+
+
 def skltransfer_cached(folder: Path) -> Embed:
     """The default: samples are fingerprinted and rows kept; the cache is emptied before every pass."""
     from skltransfer import PretrainedEmbedder
@@ -145,7 +152,8 @@ def fastembed(folder: Path) -> Embed:
     return lambda texts: np.array(list(model.embed(texts)))
 
 
-ALL = (skltransfer, skltransfer_cached, workers, workers_pooled, naive, sentence_transformers, fastembed)
+OURS = (skltransfer, skltransfer_int8, skltransfer_cached)
+ALL = (*OURS, workers, workers_pooled, naive, sentence_transformers, fastembed)
 PEERS = {peer.__name__: peer for peer in ALL}
 
 

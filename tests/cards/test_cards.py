@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skltransfer import cards
+from skltransfer import cards, load_card
 from skltransfer.cards import ArraySpec, Card, ImageSpec, ModelFile, Recipe
 from skltransfer.errors import CardError, UnknownModelError
 
@@ -268,3 +268,12 @@ def test_key_changes_when_the_numerics_do(monkeypatch):
     before = RECIPE.key
     monkeypatch.setattr(type(RECIPE.input), "NUMERICS", RECIPE.input.NUMERICS + 1)
     assert dataclasses.replace(RECIPE).key != before
+
+
+def test_repr_of_a_card_is_a_line_and_its_html_is_escaped():
+    card = dataclasses.replace(load_card("vision-mini"), license="<b>" + "x" * 100)
+    assert repr(card).startswith("Card(name='vision-mini', modality='image', layer='embedding', license='<b>xx")
+    assert len(repr(card)) < 200
+    assert "<b>" not in card._repr_html_()
+    assert "&lt;b&gt;" in card._repr_html_()
+    assert "block_2" in card._repr_html_()

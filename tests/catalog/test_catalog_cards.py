@@ -64,7 +64,7 @@ def test_crop_is_seven_eighths_unless_said_otherwise(tmp_path, in_process, size,
 
 def test_bare_graph_of_numbers_needs_nothing(tmp_path, in_process):
     card = load_card(testing.save_backbone(graphs.statistics(), tmp_path, pin=False))
-    assert (card.modality, card.input, card.layer) == ("array", ArraySpec(), "rows")
+    assert (card.modality, card.input, card.layer) == ("array", ArraySpec(dtype="float32"), "rows")
 
 
 def test_layers_of_a_completed_card_are_those_of_its_graph(tmp_path, no_child):
@@ -91,7 +91,7 @@ def test_whole_input_may_be_given(tmp_path, no_child):
 
 def test_modality_may_be_given(tmp_path, in_process):
     card = load_card(testing.save_backbone(graphs.raw_pixels(), tmp_path, pin=False), modality="array")
-    assert (card.modality, card.input) == ("array", ArraySpec())
+    assert (card.modality, card.input) == ("array", ArraySpec(dtype="float32"))
 
 
 @pytest.mark.parametrize(

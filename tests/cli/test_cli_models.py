@@ -12,9 +12,9 @@ import numpy as np
 import onnx
 import pytest
 
-from skltransfer import cli, load_card, testing
+from skltransfer import cli, list_models, load_card, testing
 from skltransfer._engine import golden, registry, runtime
-from skltransfer.cards import Card, ImageSpec, card_path
+from skltransfer.cards import SPECS, Card, card_path
 from tests import graphs, hostile_graphs, text_graphs
 from tests.cli.support import SAID, lines
 
@@ -59,8 +59,8 @@ def test_models_show_prints_the_card(model, capsys):
 def test_models_layers_lists_every_tensor_and_marks_the_default(model, capsys):
     assert cli.main(["models", "layers", str(model)]) == 0
     assert [re.split(r"  +", line) for line in lines(capsys)[2:6]] == [
-        ["map", "4 x 8 x 8", "4"],
-        ["pooled", "4 x 1 x 1", "4"],
+        ["map", "4 x 8 x 8", "4", "1", "2, 3"],
+        ["pooled", "4 x 1 x 1", "4", "1", "2, 3"],
         ["embedding", "4", "4"],
         ["logits", "4", "4", "the card's embedding"],
     ]
@@ -204,9 +204,15 @@ def test_every_command_has_help(group, command, capsys):
 
 
 def test_every_option_of_the_card_command_is_a_field_of_card_or_input():
-    known = {field.name for of in (Card, ImageSpec) for field in dataclasses.fields(of)}
+    known = {field.name for of in (Card, *SPECS.values()) for field in dataclasses.fields(of)}
     options = vars(cli.make_parser().parse_args(["models", "card", "tiny.onnx"])).keys()
     assert options - known == {"preset", "file", "external", "output", "run"}
+
+
+@pytest.mark.parametrize("kind", SPECS)
+def test_every_field_of_an_input_is_an_option_of_the_card_command(kind):
+    options = vars(cli.make_parser().parse_args(["models", "card", "tiny.onnx"])).keys()
+    assert {field.name for field in dataclasses.fields(SPECS[kind])} <= options
 
 
 @pytest.mark.parametrize("argv", [[], ["models"], ["cache"]])
@@ -242,3 +248,12 @@ def test_old_command_works_and_names_the_new_one(tmp_path, capsys):
     model = graphs.save_images(tmp_path, graphs.deep(), "deep")
     assert cli.main(["models", "variant", model, "fp16"]) == 0
     assert "`models variant` was renamed to `models quantize`" in capsys.readouterr().err
+
+
+def test_list_fits_a_terminal_and_json_has_it_in_full(capsys):
+    assert cli.main(["models", "list"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+    assert cli.main(["models", "list", "--json"]) == 0
+    found = {facts["name"]: facts for facts in json.loads(capsys.readouterr().out)}
+    assert found.keys() == set(list_models())
+    assert found["vision-mini"]["license"] == load_card("vision-mini").license

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sklearn
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -23,6 +24,8 @@ from skltransfer import PretrainedEmbedder, load_card
 from skltransfer._engine import cache, catalog, hub, runtime
 from skltransfer.testing import image_rows, noise_images
 from tests.graphs import save_images, save_numbers
+
+SKLEARN = tuple(map(int, sklearn.__version__.split(".")[:2]))
 
 PICTURES = noise_images(10)
 
@@ -254,7 +257,8 @@ def test_columns_have_no_names_before_fit(embedder):
 def test_html_picture_shows_parameters_and_facts(embedder, fit):
     html = (embedder.fit(PICTURES) if fit else embedder)._repr_html_()
     assert "batch_size" in html
-    assert ("embedding_dim_" in html) == fit
+    if SKLEARN >= (1, 9):  # earlier ones show parameters only
+        assert ("embedding_dim_" in html) == fit
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -2,8 +2,13 @@
 
 import subprocess
 import sys
+import urllib.parse
+import urllib.request
 
 import pytest
+
+from skltransfer import PretrainedEmbedder
+from tests.paths import PACKAGE
 
 DESCRIBES = """
 import sys, warnings
@@ -60,3 +65,9 @@ def test_description_of_a_broken_card_reads_it_not(broken):
 
 def test_a_model_that_is_read_would_be_noticed():
     assert "RuntimeError: open" in described("vision-mini", "fit").stderr
+
+
+def test_html_links_to_the_guide_that_is_installed():
+    link = PretrainedEmbedder()._get_doc_link()
+    assert urllib.request.url2pathname(urllib.parse.urlparse(link).path) == str(PACKAGE / "_docs" / "api.md")
+    assert link in PretrainedEmbedder()._repr_html_()

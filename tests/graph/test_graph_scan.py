@@ -13,10 +13,18 @@ from tests import graphs, hostile_graphs
 from tests.graph.support import NUMBERS, rows
 
 
+def in_blocks():
+    """Build a graph as ONNX Runtime saves it, optimized for its own processor."""
+    nodes = [graphs.node("Conv", ["x", "w"], ["rows"], domain="com.microsoft.nchwc")]
+    w = np.ones((8, 8, 1, 1), np.float32)
+    return graphs.model(nodes, ["n", 8, 4, 4], "rows", domains=["com.microsoft.nchwc"], w=w)
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
         (hostile_graphs.custom_domain(), r"'Mystery' comes from the custom domain 'com.evil'"),
+        (in_blocks(), r"'Conv' of the domain 'com.microsoft.nchwc' keeps channels in blocks .*ORT_ENABLE_EXTENDED"),
         (hostile_graphs.engine_context(), r"'EPContext' loads files or code, and is refused"),
         (hostile_graphs.recursive(), r"Function 'f' of the graph calls itself"),
         (hostile_graphs.doubling(), r"expand to more than 1,000,000 nodes"),

@@ -73,7 +73,7 @@ def preprocess(editor: Any, spec: SoundSpec, info: GraphInfo) -> None:
 SOUND = Modality(
     name="sound",
     spec=SoundSpec,
-    guess=lambda info: info.input == "sound",
+    signs=lambda info, files: ["an input 'sound'"] if info.input == "sound" else [],
     complete=complete,
     check=lambda spec, info: info.check_single_input(),
     preprocess=preprocess,

@@ -1,7 +1,9 @@
 """Sessions one by one and in the table they are kept in; threads and forks."""
 
+import multiprocessing
 import os
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -153,3 +155,22 @@ def test_n_jobs_is_taken_as_joblib_takes_it(monkeypatch, n_jobs, threads):
     monkeypatch.setattr("joblib._parallel_backends.cpu_count", lambda *_, **__: 8)
     monkeypatch.setattr("joblib.cpu_count", lambda: 8)
     assert _threads.workers(n_jobs) == threads
+
+
+def count_workers(n_jobs):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return runtime.workers(n_jobs)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")  # it is what is tested
+@pytest.mark.parametrize("n_jobs", [4, 1, None, -1])
+def test_daemonic_process_has_threads_like_any_other(n_jobs):
+    with multiprocessing.get_context("fork").Pool(1) as pool:  # its workers are daemons
+        assert pool.apply(count_workers, (n_jobs,)) == runtime.workers(n_jobs)
+
+
+def test_no_threads_at_all_are_refused():
+    with pytest.raises(ValueError, match="n_jobs == 0"):
+        runtime.workers(0)

@@ -97,6 +97,7 @@ def test_missing_content_is_named(installed, archive):
 
 
 def test_library_of_a_protocol_that_is_missing_is_named(installed, monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)  # which other tests set for good
     monkeypatch.setitem(sys.modules, "s3fs", None)
     assert "pip install 'skltransfer[remote]'" in refusal("s3://bucket/a.jpg")
 

@@ -24,7 +24,7 @@ def test_rows_that_depend_on_their_mates_are_run_alone_with_a_warning(form, tmp_
 def test_dynamic_quantisation_is_named(tmp_path):
     plan = plan_of(save_backbone(graphs.quantized(), tmp_path))
     with pytest.warns(ModelWarning, match="it quantizes its activations dynamically: DynamicQuantizeLinear"):
-        stream.open_backbone(plan, np.ones(4, np.float32))
+        stream.open_backbone(plan, [np.ones(4, np.float32)])
 
 
 @pytest.mark.parametrize("batch", [1, 4])

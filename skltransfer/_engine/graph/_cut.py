@@ -23,7 +23,7 @@ def cut(model: onnx.ModelProto, layers: Sequence[str]) -> None:
         name = waiting.pop()
         if name not in needed:
             needed.add(name)
-            waiting += _reads(maker[name]) if name in maker else []
+            waiting += reads(maker[name]) if name in maker else []
     keep(graph.node, lambda node: bool(needed.intersection(node.output)))
     keep(graph.initializer, lambda tensor: tensor.name in needed)
     keep(graph.sparse_initializer, lambda tensor: tensor.values.name in needed)
@@ -33,7 +33,7 @@ def cut(model: onnx.ModelProto, layers: Sequence[str]) -> None:
     del model.training_info[:]
 
 
-def _reads(node: onnx.NodeProto) -> list[str]:
+def reads(node: onnx.NodeProto) -> list[str]:
     """List the tensors a node reads, those its subgraphs take from outside included."""
     names = list(node.input)
     waiting = [a.g for a in node.attribute if a.HasField("g")] + [g for a in node.attribute for g in a.graphs]

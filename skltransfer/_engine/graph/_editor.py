@@ -68,6 +68,12 @@ class Editor:
         self.graph.initializer.append(numpy_helper.from_array(value, self._name()))
         return str(self.graph.initializer[-1].name)
 
+    def initialize(self, name: str, value: np.ndarray) -> None:
+        """Turn an input of the graph into a constant."""
+        from onnx import numpy_helper
+
+        self.graph.initializer.append(numpy_helper.from_array(value, name))
+
     def add(self, op: str, *inputs: str, output: str = "", front: bool = False, **attributes: Any) -> str:
         """Add a node and return the name of its output."""
         from onnx import helper

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -139,7 +139,7 @@ def check_same_places(layers: Sequence[str], shapes: Sequence[Shape], axes: Sequ
 # Nodes
 
 
-def append_pooling(editor: Editor, recipe: Recipe, shapes: Sequence[Shape]) -> None:
+def append_pooling(editor: Editor, recipe: Recipe, shapes: Sequence[Shape], bare: Collection[str] = ()) -> None:
     """Pool every layer, put the rows side by side, scale them.
 
     Parameters
@@ -150,11 +150,16 @@ def append_pooling(editor: Editor, recipe: Recipe, shapes: Sequence[Shape]) -> N
         Its layers, pool, axes and normalize.
     shapes : sequence
         Of the layers, after the batch axis.
+    bare : collection of str
+        Layers that have none: rows of a single sample.
     """
     from onnx import TensorProto, helper
 
+    flat = {
+        name: editor.add("Reshape", name, editor.const(np.array([1, -1]))) for name in recipe.layers if name in bare
+    }
     rows = [
-        _pooled(editor, name, shape, recipe.pool, axes)
+        _pooled(editor, flat.get(name, name), shape, recipe.pool, axes)
         for name, shape, axes in zip(recipe.layers, shapes, recipe.axes, strict=True)
     ]
     rank = max(len(shape) for shape in shapes) + 1 if recipe.pool == "none" else 2
@@ -173,6 +178,8 @@ def _pooled(editor: Editor, layer: str, shape: Shape, pool: str, axes: Axes) -> 
     tensor = editor.cast(layer, "float32")
     if len(shape) == 0:
         return editor.add("Reshape", tensor, editor.const(np.array([-1, 1])))
+    if axes == (2,) and pool != "flatten":  # a sequence with channels before its places, as Conv makes it
+        tensor, shape, axes = editor.add("Transpose", tensor, perm=[0, 2, 1]), shape[::-1], (1,)
     return tensor if len(shape) == 1 else POOLINGS[pool](editor, tensor, shape, axes)
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skltransfer._engine.graph._editor import keep, replace
-from skltransfer._engine.graph._read import bodies, inferred, tensors
+from skltransfer._engine.graph._facts import inferred
+from skltransfer._engine.graph._read import bodies, tensors
 
 if TYPE_CHECKING:
     import onnx

@@ -1,4 +1,4 @@
-"""Load a graph, refuse an unsafe one, and read its inputs, outputs and layers."""
+"""Load a graph, and refuse an unsafe one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skltransfer._engine.graph._positions import positions
-from skltransfer._engine.graph._write import hollow, weights, without_weights
-from skltransfer.cards import GraphInfo, Shape, check_link
+from skltransfer._engine.graph._squeeze import name_squeezed_axes
+from skltransfer.cards import check_link
 from skltransfer.errors import ModelError, UnsafeModelError
 
 if TYPE_CHECKING:
@@ -17,19 +16,20 @@ if TYPE_CHECKING:
 
 #: Domains of the operators that ONNX defines or ONNX Runtime has built in.
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
+#: Domains of built-in operators whose tensors have another order of numbers than their shapes say.
+BLOCKED = frozenset({"com.microsoft.nchwc", "com.ms.internal.nhwc"})
 #: Built-in operators that open files or run external code.
 REFUSED_OPERATORS = frozenset({"EPContext", "PyOp", "PyOpScan"})
 #: Most nodes after expanding every function; real graphs have up to some ten thousand.
 MAX_NODES = 1_000_000
-
-#: Operators that have weights.
-WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 
 def load(
     path: Path, manifest: Collection[str] = (), read_bytes: Callable[[Path], bytes] = Path.read_bytes
 ) -> onnx.ModelProto:
     """Load a graph with its external data, after `scan` has accepted it; every file is read once.
+
+    A Squeeze without axes is given them, see `name_squeezed_axes`.
 
     Parameters
     ----------
@@ -59,6 +59,7 @@ def load(
         raise ModelError(f"{path.name!r} is an ONNX file without nodes. Its first bytes are {data[:16]!r}.")
     if scan(model, path.parent, manifest):
         _load_external(model, path, read_bytes)
+    name_squeezed_axes(model)
     return model
 
 
@@ -115,6 +116,12 @@ def scan(model: onnx.ModelProto, folder: Path, manifest: Collection[str] = ()) -
         if node.op_type in REFUSED_OPERATORS:
             raise UnsafeModelError(f"Operator {node.op_type!r} loads files or code, and is refused.")
         if node.domain not in DOMAINS and _function(node.domain, node.op_type, node) not in local:
+            if node.domain in BLOCKED:
+                raise UnsafeModelError(
+                    f"Operator {node.op_type!r} of the domain {node.domain!r} keeps channels in blocks that suit one "
+                    "processor: ONNX Runtime has optimized this graph for the machine that saved it. Use the original "
+                    "file, or save with graph_optimization_level=ORT_ENABLE_EXTENDED."
+                )
             raise UnsafeModelError(
                 f"Operator {node.op_type!r} comes from the custom domain {node.domain!r}, which needs external code; "
                 f"allowed domains are {', '.join(sorted(filter(None, DOMAINS)))}."
@@ -220,109 +227,3 @@ def _check_expansion(model: onnx.ModelProto) -> None:
         size(model.graph)
     except RecursionError:
         raise UnsafeModelError("The graph's functions or subgraphs are nested too deeply.") from None
-
-
-def read(model: onnx.ModelProto) -> GraphInfo:
-    """Return the inputs, outputs and layers of a graph.
-
-    Raises
-    ------
-    ModelError
-        If it has no input, no output, or an input without type or shape.
-    """
-    bare = inferred(model)
-    fixed = {i.name for i in model.graph.initializer}
-    inputs = [i for i in bare.graph.input if i.name not in fixed]
-    main = next((i for i in inputs if i.name.endswith("ids")), inputs[0] if inputs else None)
-    if main is None or not bare.graph.output:
-        raise ModelError(f"The graph has no {'inputs' if main is None else 'outputs'}.")
-    for value in inputs:
-        if not _shape(value) or not value.type.tensor_type.elem_type:
-            raise ModelError(f"The graph has no type or no shape for its input {value.name!r}; export it again.")
-    known = {v.name: v for v in (*bare.graph.value_info, *bare.graph.output)}
-    produced = [name for node in bare.graph.node for name in node.output if name in known]
-    layers = {name: _shape(known[name])[1:] for name in produced if _is_layer(known[name], first_axis(main))}
-    others = {i.name: _dtype(i) for i in inputs if i.name != main.name}
-    outputs, features = [value.name for value in bare.graph.output], _features(bare.graph)
-    return GraphInfo(
-        main.name,
-        _dtype(main),
-        _shape(main),
-        outputs[0],
-        layers,
-        others,
-        features if features in layers else None,
-        tuple(outputs),
-        positions(bare.graph),
-    )
-
-
-def inferred(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Infer the type and shape of every tensor; the result has no values of large weights.
-
-    Raises
-    ------
-    ModelError
-        If types or shapes contradict each other.
-    """
-    import onnx
-
-    bare = without_weights(model)  # inference copies its argument three times
-    bare.graph.initializer.extend(map(hollow, weights(model)))
-    try:
-        return onnx.shape_inference.infer_shapes(bare, data_prop=True)
-    except onnx.shape_inference.InferenceError as err:
-        raise ModelError(f"The shapes of the graph contradict each other: {err}") from err
-
-
-def _features(graph: onnx.GraphProto) -> str | None:
-    """Return the name of the input of the last operator with weights, searched from the first output on."""
-    made_by = {name: node for node in graph.node for name in node.output}
-    fixed = {tensor.name for tensor in graph.initializer}
-    for node in graph.node:  # in topological order: weights may be stored in float16, and cast
-        if node.input and fixed.issuperset(node.input):
-            fixed.update(node.output)
-    name = graph.output[0].name
-    while name in made_by:
-        node = made_by[name]
-        moving = [i for i in node.input if i and i not in fixed]
-        if not moving or (node.op_type in WEIGHTED and len(moving) < len(node.input)):
-            return moving[0] if moving else None
-        name = moving[0]
-    return None
-
-
-def _dtype(value: onnx.ValueInfoProto) -> str:
-    import onnx
-
-    return str(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name)
-
-
-def first_axis(value: onnx.ValueInfoProto) -> str | int | None:
-    """Return the first axis as the file has it: a symbol, a number or None."""
-    dims = value.type.tensor_type.shape.dim
-    if not dims:
-        return None
-    return dims[0].dim_param or _length(dims[0])
-
-
-def _shape(value: onnx.ValueInfoProto) -> Shape:
-    return tuple(map(_length, value.type.tensor_type.shape.dim))
-
-
-def _length(dim: Any) -> int | None:
-    """Return the length of an axis, None if it is free; old exporters write -1 for a free one."""
-    return int(dim.dim_value) if dim.dim_value > 0 else None
-
-
-def _is_layer(value: onnx.ValueInfoProto, batch: str | int | None) -> bool:
-    """Check whether a tensor is a layer: floating point, with the batch as first axis."""
-    import onnx
-
-    floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE}
-    axis = first_axis(value)
-    return (
-        value.type.tensor_type.elem_type in floats
-        and bool(_shape(value))
-        and (axis == batch or isinstance(axis, str | None))
-    )

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from skltransfer._engine.graph._cut import cut
-from skltransfer._engine.graph._read import read
+from skltransfer._engine.graph._facts import read
 from skltransfer.cards import GraphInfo, InputSpec
 from skltransfer.errors import CardError
 

@@ -55,10 +55,10 @@ def pieces(model: onnx.ModelProto) -> Iterator[bytes]:
 
 def weights(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Return the large initializers."""
-    return (tensor for tensor in model.graph.initializer if _is_large(tensor))
+    return (tensor for tensor in model.graph.initializer if is_large(tensor))
 
 
-def _is_large(tensor: onnx.TensorProto) -> bool:
+def is_large(tensor: onnx.TensorProto) -> bool:
     return bool(math.prod(tensor.dims) > LARGE)  # ByteSize() would serialize it
 
 
@@ -80,7 +80,7 @@ def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     for field, value in model.graph.ListFields():
         if field.name != "initializer":
             bare.graph.MergeFrom(onnx.GraphProto(**{field.name: value}))
-    bare.graph.initializer.extend(t for t in model.graph.initializer if not _is_large(t))
+    bare.graph.initializer.extend(t for t in model.graph.initializer if not is_large(t))
     return bare
 
 

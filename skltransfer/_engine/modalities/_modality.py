@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -73,8 +73,11 @@ class Preparer(Protocol):
     def collate(self, pieces: Sequence[Piece], room: Room = np.empty, *, step: int = 1) -> npt.NDArray[Any]:
         """Stack pieces into one array, made by `room`; where they have lengths, its own is a multiple of `step`."""
 
-    def probe(self, like: Piece | None) -> npt.NDArray[Any]:
-        """Return three collated samples to try a graph on."""
+    def probe(self, like: Sequence[Piece] | None) -> npt.NDArray[Any]:
+        """Return three collated samples to try a graph on; `like` are prepared ones of the user's, if at hand."""
+
+    def strangers(self, samples: npt.NDArray[Any], like: Sequence[Piece] | None) -> npt.NDArray[Any] | None:
+        """Return others to try it on if all had the same row; empty: that proves nothing; None: it does."""
 
     def first(self, samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the first of collated samples as it is without the others."""
@@ -89,6 +92,21 @@ class Preparer(Protocol):
         """Return what only someone who asks for details wants to know, once the call is over."""
 
 
+class Numbers(NamedTuple):
+    """Conversion of a numeric X to the type a graph takes.
+
+    Attributes
+    ----------
+    dtype : callable
+        Takes the spec; returns the type in which scikit-learn is to check X.
+    convert : callable
+        Takes the checked X and the spec; returns it in the graph's type, or raises ValueError.
+    """
+
+    dtype: Callable[[Any], str]
+    convert: Callable[[npt.NDArray[Any], Any], npt.NDArray[Any]]
+
+
 @dataclass(frozen=True)
 class Modality:
     """One kind of sample: everything the package can do with it.
@@ -99,8 +117,9 @@ class Modality:
         As in `Card.modality`.
     spec : type of InputSpec
         How a sample becomes the graph's input.
-    guess : callable
-        Takes a `GraphInfo`; returns whether a graph without a card takes this kind.
+    signs : callable
+        Takes a `GraphInfo` and the roles of the files beside the graph; returns the signs, in words, that a graph
+        without a card takes this kind.
     complete : callable
         Takes a card without or with ``input``, a `GraphInfo` and the fields the caller gave; returns the fields of the
         input that can be known.
@@ -128,8 +147,8 @@ class Modality:
         Takes samples, the spec and the files; returns which tokens are no padding. None where there are no tokens.
     presets : mapping of str to mapping
         Fields of the spec by the name of a usual choice, for ``preset=``.
-    numeric : bool
-        Whether X is a numeric array, checked as scikit-learn checks numbers, and not a column of samples.
+    numbers : Numbers or None
+        What is done to X, a numeric array; None where X is a column of samples.
     needs : tuple of str
         Roles of files a card must list.
     views : tuple of str
@@ -138,7 +157,7 @@ class Modality:
 
     name: str
     spec: type[InputSpec]
-    guess: Callable[[GraphInfo], bool]
+    signs: Callable[[GraphInfo, Collection[str]], list[str]]
     complete: Callable[[Any, GraphInfo, Mapping[str, Any]], dict[str, Any]]
     check: Callable[[Any, GraphInfo], None]
     preprocess: Callable[[Any, Any, GraphInfo], None]
@@ -150,9 +169,14 @@ class Modality:
     describe: Callable[[Card, GraphInfo, str | None], dict[str, Any]] | None = None
     mask: Callable[[Sequence[Any], Any, Mapping[str, File]], npt.NDArray[np.bool_]] | None = None
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    numeric: bool = False
+    numbers: Numbers | None = None
     needs: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
+
+    @property
+    def numeric(self) -> bool:
+        """Whether X is a numeric array, checked as scikit-learn checks numbers, and not a column of samples."""
+        return self.numbers is not None
 
 
 class Plain:
@@ -176,6 +200,10 @@ class Plain:
     def collate(self, pieces: Sequence[Piece], room: Room = np.empty, *, step: int = 1) -> npt.NDArray[Any]:
         """Stack pieces of one shape."""
         return np.stack(pieces, out=room((len(pieces), *pieces[0].shape), pieces[0].dtype))
+
+    def strangers(self, samples: npt.NDArray[Any], like: Sequence[Piece] | None) -> npt.NDArray[Any] | None:
+        """Return None: samples that were chosen to differ have different rows."""
+        return None
 
     def first(self, samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the first of collated samples."""

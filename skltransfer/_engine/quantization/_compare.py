@@ -62,7 +62,7 @@ def _speed(original: Card, quantized: Card, given: Sequence[Any]) -> float:
     seconds = np.empty((PASSES, 2))
     for attempt in seconds:
         for i, one in enumerate(plans):
-            session = stream.open_backbone(one, prepared[0][0])
+            session = stream.open_backbone(one, list(prepared[0]))
             start = time.perf_counter()
             for piece in prepared:
                 session.run(piece)

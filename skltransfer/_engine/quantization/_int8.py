@@ -71,7 +71,12 @@ def _calibrated(model: onnx.ModelProto, inputs: Callable[[], Iterator[np.ndarray
     before = {name for node in model.graph.node for name in node.output}
     quant_utils.add_pre_process_metadata(model)  # else the tool would warn that the graph was not prepared
     fixed = {tensor.name for tensor in model.graph.initializer}
-    name = next(value.name for value in model.graph.input if value.name not in fixed)
+    name, *others = (value.name for value in model.graph.input if value.name not in fixed)
+    if others:
+        raise ConversionError(
+            f"The graph takes {name!r} and {', '.join(others)}; int8 is calibrated on one input only. Take "
+            "precision='fp16'."
+        )
     with tempfile.TemporaryDirectory(prefix="skltransfer") as folder:
         file, quantized = Path(folder) / "model.onnx", Path(folder) / "int8.onnx"
         with file.open("wb") as opened:

@@ -13,6 +13,7 @@ from skltransfer._engine.runtime._driver import present as has_gpu
 from skltransfer._engine.runtime._providers import PROVIDERS, import_onnxruntime
 from skltransfer._engine.runtime._resolve import resolve, why_not
 from skltransfer._engine.runtime._session import Room, Rows, Session
+from skltransfer._engine.runtime._shapes import OpenGraph
 from skltransfer._engine.runtime._table import clear, open_sessions, rows_run, session
 from skltransfer._engine.runtime._tensors import OUTPUTS, Torch
 from skltransfer._engine.runtime._threads import cpu_share, workers
@@ -20,6 +21,7 @@ from skltransfer._engine.runtime._threads import cpu_share, workers
 __all__ = [
     "ALL",
     "OUTPUTS",
+    "OpenGraph",
     "PROVIDERS",
     "Cancel",
     "Device",

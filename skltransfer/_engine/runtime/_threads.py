@@ -35,11 +35,13 @@ def workers(n_jobs: int | None) -> int:
     -------
     int
     """
-    from joblib import effective_n_jobs
+    from joblib.parallel import ThreadingBackend
 
+    # The backend of threads is asked: that of processes answers 1, with a warning, in a daemonic process, such as a
+    # worker of Dask, Celery or multiprocessing, which may not start processes and may start threads.
     if n_jobs is not None:
-        return int(effective_n_jobs(n_jobs))
-    return 1 if _in_joblib_thread() else min(cpu_share(), int(effective_n_jobs(-1)))
+        return int(ThreadingBackend().effective_n_jobs(n_jobs))
+    return 1 if _in_joblib_thread() else cpu_share()
 
 
 def _in_joblib_thread() -> bool:

@@ -8,6 +8,7 @@ flight, however many samples there are.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import nullcontext
@@ -17,7 +18,7 @@ from typing import Any
 from skltransfer._engine import runtime
 from skltransfer._engine.cache import Cache
 from skltransfer._engine.plan import Plan
-from skltransfer._engine.stream._cut import cut
+from skltransfer._engine.stream._cut import Window
 from skltransfer._engine.stream._intake import Intake
 from skltransfer._engine.stream._ledger import Ledger
 from skltransfer._engine.stream._line import LINES, Line
@@ -110,6 +111,8 @@ class _Coordinator:
         self.results = Results(line.work.preparer, ledger, options.progress, skip_bad=options.skip_bad)
         self.intake = Intake(line, ledger, self.results)
         self.waiting: list[Item] = []
+        #: Windows that are being prepared while the batches of an earlier one run.
+        self.ahead: deque[Window] = deque()
         self.running: set[Future[Batch]] = set()
         self.deferred: list[Item] = []
 
@@ -131,14 +134,23 @@ class _Coordinator:
         yield from self.results.last(self.intake.seen)
 
     def _line_up(self, items: list[Item], *, last: bool = False) -> None:
-        """Hand full batches to the line, and wait when enough are in flight."""
+        """Hand full windows to the line; run those before, which have been prepared meanwhile."""
         self.waiting += items
         while self.waiting:
             size = self.line.window  # a runner may set another meanwhile
-            if len(self.waiting) < size and not last and not self.line.work.budget.full:
+            full = len(self.waiting) >= size or self.line.work.budget.full
+            if not full and not last:
                 return
-            window, self.waiting = self.waiting[:size], self.waiting[size:]
-            for batch in cut(window, self.line, self.results.note_failures):
+            self.ahead.append(Window(self.waiting[:size], self.line))
+            self.waiting = self.waiting[size:]
+            self._run_prepared(self.line.ahead)
+        if last:
+            self._run_prepared(0)
+
+    def _run_prepared(self, most: int) -> None:
+        """Run windows until at most so many are left, and wait when enough batches are in flight."""
+        while len(self.ahead) > most:
+            for batch in self.ahead.popleft().batches(self.results.note_failures):
                 while len(self.running) >= self.line.in_flight:
                     self._collect()
                 mine, others = self.ledger.claim(batch)

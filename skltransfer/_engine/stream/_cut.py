@@ -3,40 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 
 from skltransfer._engine.stream._line import Line
 from skltransfer._engine.stream._work import Batch, Item
 
 #: Texts prepared by one worker at a time to be sorted.
 AHEAD_PART = 128
+#: Batches of a window for each worker at least, so that none has nothing to do while others run a large one.
+BATCHES = 4
 
 
-def cut(window: list[Item], line: Line, note_failures: Callable[[Batch], None]) -> list[list[Item]]:
-    """Cut a window into batches; where lengths differ, it is prepared first.
+class Window:
+    """Items that are cut into batches together; where their lengths differ, workers prepare them at once.
 
     Parameters
     ----------
-    window : list of Item
+    items : list of Item
         At most `Line.window` of them.
     line : Line
         Prepares them.
-    note_failures : callable
-        Is given each batch that was prepared.
-
-    Returns
-    -------
-    list of list of Item
     """
-    if not line.work.preparer.by_length:
-        return [window]
-    items = [item for item in window if item.pieces]  # others were to run them, and did not
-    fresh = [item for item in window if not item.pieces]
-    parts = [line.prepare(fresh[i : i + AHEAD_PART]) for i in range(0, len(fresh), AHEAD_PART)]
-    for part in [part.result() for part in parts]:
-        note_failures(part)
-        items += part.items
-    items.sort(key=_length, reverse=True)
-    return within(items, line.work.batch_size, counted=line.work.counted)
+
+    def __init__(self, items: list[Item], line: Line) -> None:
+        self._line, self._items = line, items
+        self._parts: list[Future[Batch]] = []
+        if line.work.preparer.by_length:
+            fresh = [item for item in items if not item.pieces]
+            self._items = [item for item in items if item.pieces]  # others were to run them, and did not
+            self._parts = [line.prepare(fresh[i : i + AHEAD_PART]) for i in range(0, len(fresh), AHEAD_PART)]
+
+    def batches(self, note_failures: Callable[[Batch], None]) -> list[list[Item]]:
+        """Wait for the preparation and return the batches; `note_failures` is given each part that was prepared."""
+        work = self._line.work
+        if not work.preparer.by_length:
+            return [self._items]
+        for part in [part.result() for part in self._parts]:
+            note_failures(part)
+            self._items += part.items
+        self._items.sort(key=_length, reverse=True)
+        tokens = sum(len(piece) for item in self._items for piece in item.pieces)
+        budget = (
+            work.batch_size
+            if work.counted
+            else max(work.least, min(work.batch_size, tokens // (BATCHES * self._line.workers)))
+        )
+        return within(self._items, budget, counted=work.counted)
 
 
 def _length(item: Item) -> int:

@@ -10,6 +10,7 @@ It has two forms, a row each in `LINES`:
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -77,6 +78,11 @@ class Line(ABC):
         """Batches submitted and not collected: enough to keep the workers busy."""
         return 2 * self.workers
 
+    @property
+    def ahead(self) -> int:
+        """Windows that are prepared while the one before them runs: where each is cut only when all of it is there."""
+        return 1 if self.work.preparer.by_length else 0
+
     @cached_property
     def _pool(self) -> Pool:
         return Pool(self.workers, "skltransfer")
@@ -131,7 +137,16 @@ class Fused(Line):
 
     def submit(self, items: list[Item]) -> Future[Batch]:
         """Start to prepare and run items in one worker."""
-        return self.start(self._pool, lambda batch: self.work.run(self.work.ready(batch)), items)
+        return self.start(self._pool, self._prepare_and_run, items)
+
+    def _prepare_and_run(self, items: list[Item]) -> Batch:
+        batch = self.work.ready(items)
+        tokens = sum(len(piece) for item in batch.items for piece in item.pieces)
+        start = time.thread_time()
+        done = self.work.run(batch)
+        if self.work.preparer.by_length:
+            self.work.note_pace(tokens, time.thread_time() - start)
+        return done
 
 
 class Pipelined(Line):
@@ -190,7 +205,7 @@ class Pipelined(Line):
         if work.counted or work.preparer.by_length or not batch.items or len(batch.items) < work.batch_size:
             return
         pieces = [piece for item in batch.items for piece in item.pieces]
-        session, self._seen = work.session(pieces[0], device), self._seen + 1
+        session, self._seen = work.session(pieces, device), self._seen + 1
         if not session.batch_size and (session.best or self._seen >= SETTLED):
             rows = session.tune(work.preparer.collate(pieces))
             work.batch_size = self.window = max(

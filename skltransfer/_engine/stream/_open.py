@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,22 +16,22 @@ from skltransfer._engine.samples import Samples
 from skltransfer._engine.stream._pool import interruptible
 from skltransfer._engine.stream._probe import probe
 from skltransfer.cards import Card
-from skltransfer.errors import DeviceError, ModelError, ModelWarning, warn
+from skltransfer.errors import CardError, DeviceError, LayerError, ModelError, ModelWarning, warn
 
 #: How much rows of the same sample may differ, relative to the largest number, alone and in a batch. Single-precision
 #: sums in another order stay far below the first; GPUs multiply with fewer bits, and so do float16 graphs.
 TOLERANCE = {"cpu": 1e-4, "cuda": 2e-2, "tensorrt": 2e-2}
 
 
-def open_backbone(plan: Plan, like: npt.NDArray[Any] | None = None) -> runtime.Session:
+def open_backbone(plan: Plan, like: Sequence[npt.NDArray[Any]] | None = None) -> runtime.Session:
     """Return the session of a plan: the open one of this process, or a new one that passed the probe.
 
     Parameters
     ----------
     plan : Plan
         What to run, and where: of several devices the first.
-    like : ndarray, optional
-        A prepared sample, for backbones whose input has free axes.
+    like : sequence of ndarray, optional
+        Prepared samples, for backbones that take numbers: nobody can make them up.
 
     Returns
     -------
@@ -47,27 +49,66 @@ def open_backbone(plan: Plan, like: npt.NDArray[Any] | None = None) -> runtime.S
     return runtime.session(plan.recipe.key, plan.device, lambda: _open(plan, like))
 
 
-def _open(plan: Plan, like: npt.NDArray[Any] | None) -> runtime.Session:
+def _open(plan: Plan, like: Sequence[npt.NDArray[Any]] | None) -> runtime.Session:
     """Open and probe; a batch size frozen at export is freed if that is sound, kept if it is not."""
     preparer = plan.preparer()
     samples = preparer.probe(like)
-    tolerance, first = TOLERANCE[plan.device.kind], preparer.first(samples)
+    trial = partial(
+        probe,
+        plan=plan,
+        samples=samples,
+        first=preparer.first(samples),
+        strangers=preparer.strangers(samples, like),
+        tolerance=TOLERANCE[plan.device.kind],
+    )
     try:
         session = _session(plan, batch_size=None)
-        dependent = probe(session, plan, samples, first, tolerance)
-    except (ModelError, DeviceError):
-        if graph.read(plan.load()).frozen_batch is None:
-            raise
-        dependent = "its batch size was frozen when it was exported, and cannot be freed"
+        dependent = trial(session)
+    except (ModelError, DeviceError) as err:
+        return _of_frozen(plan, trial, err)
     if not dependent:
         return session
-    model = plan.load()
-    if (frozen := graph.read(model).frozen_batch) is not None:
-        session = _session(plan, batch_size=frozen)
-        dependent = probe(session, plan, samples, first, tolerance)
-    if dependent:
-        _warn_dependent(plan.card, dependent, {node.op_type for node in model.graph.node})
-        session.fix_batch(session.batch_size or 1, most=1)
+    if _frozen(plan) is not None:
+        return _of_frozen(plan, trial)
+    return _one_by_one(plan, session, dependent)
+
+
+def _of_frozen(plan: Plan, trial: Callable[[runtime.Session], str], err: Exception | None = None) -> runtime.Session:
+    """Open with the batch size the graph was exported with, or one sample at a time where it was written for one.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to run.
+    trial : callable
+        Probes a session.
+    err : Exception, optional
+        With which the graph failed when its batch was free; raised if it fails for a single sample, too.
+    """
+    if isinstance(err, CardError | LayerError):  # no batch size makes it right
+        raise err
+    frozen = _frozen(plan)
+    try:
+        session = _session(plan, batch_size=frozen or 1)
+        dependent = trial(session)
+    except (ModelError, DeviceError):
+        if err is None or frozen is not None:
+            raise
+        raise err from None
+    if frozen is None:
+        dependent = dependent or "it was written for a single sample"
+    return _one_by_one(plan, session, dependent) if dependent else session
+
+
+def _frozen(plan: Plan) -> int | None:
+    """Return the batch size with which the part of the graph that is run was exported."""
+    return graph.read(plan.load()).at(plan.recipe.layers, dict(plan.recipe.constants)).frozen_batch
+
+
+def _one_by_one(plan: Plan, session: runtime.Session, how: str) -> runtime.Session:
+    """Run a session one sample at a time from now on, and warn."""
+    _warn_dependent(plan.card, how, {node.op_type for node in plan.load().graph.node})
+    session.fix_batch(session.batch_size or 1, most=1)
     return session
 
 
@@ -104,8 +145,12 @@ def row_shape(plan: Plan, samples: Samples) -> tuple[int, ...]:
     """Return the shape of a row by running one, for graphs that do not say; free axes depend on the samples."""
     if not plan.modality.numeric:
         return tuple(interruptible(lambda: open_backbone(plan)).row_shape)
-    first = next(iter(samples.items))
-    return tuple(interruptible(lambda: open_backbone(plan, first)).run(first[np.newaxis]).shape[1:])
+    some = list(islice(samples.items, SOME))
+    return tuple(interruptible(lambda: open_backbone(plan, some)).run(np.stack(some[:1])).shape[1:])
+
+
+#: Samples that a graph of numbers is tried on are chosen among so many.
+SOME = 16
 
 
 def rows_run() -> int:

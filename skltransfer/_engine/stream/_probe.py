@@ -14,7 +14,12 @@ from skltransfer.errors import DeviceError, ProbeError
 
 
 def probe(
-    session: runtime.Session, plan: Plan, samples: npt.NDArray[Any], first: npt.NDArray[Any], tolerance: float
+    session: runtime.Session,
+    plan: Plan,
+    samples: npt.NDArray[Any],
+    first: npt.NDArray[Any],
+    tolerance: float,
+    strangers: npt.NDArray[Any] | None = None,
 ) -> str:
     """Try a session on three samples, and note the shape of a row.
 
@@ -30,6 +35,8 @@ def probe(
         The first of them, without the padding its batch mates bring.
     tolerance : float
         Relative to the largest number.
+    strangers : ndarray, optional
+        Others to look at if all have the same row; empty: then that proves nothing.
 
     Returns
     -------
@@ -59,7 +66,9 @@ def probe(
         session.rows_run = 0
     mine = rows[:1, : alone.shape[1]] if plan.ragged else rows[:1]  # what lies behind a shorter text is not returned
     _check_shapes(plan, len(samples), rows, mine, alone)
-    _check_numbers(rows)
+    _check_finite(rows, mixed=plan.modality.numeric)
+    _check_different(session, rows, strangers)
+    rows, again, alone, mine = map(_known, (rows, again, alone, mine))
     session.row_shape = plan.shape if plan.ragged and plan.shape else tuple(rows.shape[1:])
     close = tolerance * max(float(np.abs(rows).max()), 1e-6)
     if np.abs(again - rows[order]).max() > close:
@@ -67,6 +76,8 @@ def probe(
             raise ProbeError("The same samples give other rows at every run; was the graph exported in training mode?")
         return "rows depend on the order of the batch"
     if np.abs(alone - mine).max() > close:
+        return "a row alone differs from the same row in a batch"
+    if plan.modality.numeric and _differ_alone(session, samples, rows, close):
         return "a row alone differs from the same row in a batch"
     return ""
 
@@ -84,8 +95,38 @@ def _check_shapes(
         )
 
 
-def _check_numbers(rows: npt.NDArray[Any]) -> None:
-    if not np.isfinite(rows).all():
-        raise ProbeError(f"{(~np.isfinite(rows)).sum()} of {rows.size} numbers are not finite; is the model damaged?")
+def _check_finite(rows: npt.NDArray[Any], *, mixed: bool) -> None:
+    """Refuse rows that are not finite; of samples that are the user's own, only if none is: one may be at fault."""
+    finite = np.isfinite(rows)
+    if not (finite.reshape(len(rows), -1).all(axis=1).any() if mixed else finite.all()):
+        raise ProbeError(f"{(~finite).sum()} of {rows.size} numbers are not finite; is the model damaged?")
+
+
+def _check_different(session: runtime.Session, rows: npt.NDArray[Any], strangers: npt.NDArray[Any] | None) -> None:
+    """Refuse a graph that gives all samples the same row."""
+    if not (rows == rows[0]).all() or (strangers is not None and not len(strangers)):
+        return
+    if strangers is not None:
+        try:
+            rows = session.run(strangers)
+        except Exception:  # noqa: BLE001 - it does not take any number, and has run on those of the user
+            return
+        finally:
+            session.rows_run = 0
     if (rows == rows[0]).all():
-        raise ProbeError("Three different samples gave the same row; is this layer dead, or the model damaged?")
+        raise ProbeError(
+            "Three different samples gave the same row; is this layer dead, or the model damaged? Or is its input "
+            "scaled otherwise than in training (range, mean and std of the card)?"
+        )
+
+
+def _differ_alone(session: runtime.Session, samples: npt.NDArray[Any], rows: npt.NDArray[Any], close: float) -> bool:
+    """Return whether one of several samples has another row alone: of the user's own the first need not be the one."""
+    each = [_known(session.run(samples[i : i + 1])) for i in range(len(samples))]
+    session.rows_run = 0
+    return bool(np.abs(np.concatenate(each) - rows).max() > close)
+
+
+def _known(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return rows with zeros for numbers that are not finite, so that they can be compared."""
+    return np.asarray(np.nan_to_num(rows, nan=0.0, posinf=0.0, neginf=0.0))

@@ -8,9 +8,8 @@ from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from skltransfer._engine import runtime
+from skltransfer._engine import process, runtime
 from skltransfer._engine.modalities import Piece
 from skltransfer._engine.plan import Plan, scaled
 from skltransfer._engine.stream._budget import Budget, Lease
@@ -143,6 +142,14 @@ def _isfinite(row: Any) -> bool:
     return bool(np.isfinite(row).all()) if isinstance(row, np.ndarray) else bool(((row - row) == 0).all())
 
 
+#: Seconds of processor time that a run is worth: calls of ONNX Runtime and of ours take a few tenths of a millisecond.
+WORTHWHILE = 0.004
+#: Tokens of the largest batch.
+MOST_TOKENS = 4096
+#: Batch sizes that were found, by recipe and form of the line.
+_sizes: process.Table[tuple[str, str], int] = process.Table(64)
+
+
 class Work(Preparation):
     """All steps of one call.
 
@@ -166,14 +173,33 @@ class Work(Preparation):
         super().__init__(plan)
         self.output, self.step = output, step
         self.counted = batch_size is not None
-        self.batch_size = batch_size or self.preparer.batch_size(form)
+        #: Batch size of the preparer's table: of tokens, the least that is run at once.
+        self.least = self.preparer.batch_size(form)
+        self.batch_size = batch_size or _sizes.get((plan.recipe.key, form)) or self.least
+        self._form = form
+
+    def note_pace(self, tokens: int, seconds: float) -> None:
+        """Let batches grow where a graph is so quick that its calls cost as much as its work.
+
+        Parameters
+        ----------
+        tokens : int
+            Of a batch, without padding.
+        seconds : float
+            Of processor time that its run took.
+        """
+        if not self.counted and 2 * tokens >= self.least and self.batch_size < MOST_TOKENS:
+            size = min(MOST_TOKENS, int(tokens / max(seconds, 1e-6) * WORTHWHILE))
+            if size >= 2 * self.batch_size:
+                self.batch_size = size
+                _sizes.keep((self.plan.recipe.key, self._form), size)
 
     @cached_property
     def cancel(self) -> runtime.Cancel:
         """Switch that ends the runs of this call."""
         return runtime.cancel_switch()
 
-    def session(self, like: npt.NDArray[Any] | None, device: runtime.Device | None = None) -> runtime.Session:
+    def session(self, like: list[Piece] | None, device: runtime.Device | None = None) -> runtime.Session:
         """Return the open session of a device, by default the first; the first call opens it."""
         return open_backbone(self.plan if device is None else self.plan.on(device), like)
 
@@ -220,7 +246,7 @@ class Work(Preparation):
 
     def _rows(self, pieces: list[Piece], device: runtime.Device | None) -> Any:
         """Run pieces: at once, but for windows of a text that are more than a batch, and graphs that mix a batch."""
-        session, size = self.session(pieces[0], device), len(pieces)
+        session, size = self.session(pieces, device), len(pieces)
         if self.preparer.by_length:
             most = self.batch_size if self.counted else self.batch_size // max(map(len, pieces))
             size = 1 if session.batch_size else max(1, most)

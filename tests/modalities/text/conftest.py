@@ -26,13 +26,19 @@ def runs(monkeypatch):
             shapes.append(samples.shape)
         return run(session, samples, stop, leave)
 
-    def left_out(*arguments):
+    def left_out(*arguments, **named):
         probing.append(True)
         try:
-            return probe(*arguments)
+            return probe(*arguments, **named)
         finally:
             probing.clear()
 
     monkeypatch.setattr(runtime.Session, "run", recorded)
     monkeypatch.setattr(stream._open, "probe", left_out)
     return shapes
+
+
+@pytest.fixture(autouse=True)
+def small_batches():
+    """Let every test begin with batches that have not grown in another one."""
+    stream._work._sizes.clear()

@@ -6,6 +6,7 @@ import pytest
 from skltransfer import PretrainedEmbedder, load_card, testing
 from skltransfer._engine import plan, runtime, stream
 from skltransfer._engine.samples import Samples
+from skltransfer._engine.stream import _cut, _line, _work
 from skltransfer.testing import text_rows
 from tests.modalities.text.support import MIXED, ROWS, TEXTS, long, rows_run, windows
 
@@ -83,3 +84,55 @@ def test_progress_counts_every_text(embedder):
     stream.embed(Samples([*MIXED, None], None), made, options=options)
     assert seen == sorted(seen)
     assert seen[-1] == len(MIXED) + 1
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A line that is kept fed
+
+
+@pytest.fixture
+def made(folder):
+    return plan.make(load_card(folder), runtime.Device())
+
+
+def test_next_window_is_prepared_while_one_runs(made, monkeypatch):
+    monkeypatch.setattr(_line, "WINDOW", 8)
+    steps, prepare, submit = [], _line.Fused.prepare, _line.Fused.submit
+    monkeypatch.setattr(_line.Fused, "prepare", lambda line, items: steps.append("prepare") or prepare(line, items))
+    monkeypatch.setattr(_line.Fused, "submit", lambda line, items: steps.append("run") or submit(line, items))
+    texts = [f"{'one ' * (i % 7)}two" for i in range(40)]
+    options = stream.Options(n_jobs=2, batch_size=4)
+    rows = np.concatenate([done.rows for done in stream.batches(texts, made, options=options)])
+    assert steps[:4] == ["prepare", "prepare", "run", "run"]
+    assert steps == ["prepare", *["prepare", "run", "run"] * 4, "run", "run"]
+    np.testing.assert_allclose(rows, PretrainedEmbedder(made.card, cache=None, n_jobs=1).transform(texts), rtol=1e-5)
+
+
+def work_of(made, batch_size=None):
+    return _work.Work(made, "fused", batch_size, None)
+
+
+def test_batches_of_a_quick_graph_grow_and_the_next_call_knows(made):
+    work = work_of(made)
+    work.note_pace(512, 0.004)
+    assert work.batch_size == 512  # a run that takes its time already
+    work.note_pace(512, 0.001)
+    assert work.batch_size == work_of(made).batch_size == 2048
+    work.note_pace(512, 0.0)
+    assert work.batch_size == _work.MOST_TOKENS
+
+
+@pytest.mark.parametrize(("size", "tokens"), [(3, 512), (None, 100)])
+def test_size_that_was_given_and_small_batches_say_nothing_of_the_pace(made, size, tokens):
+    work = work_of(made, size)
+    work.note_pace(tokens, 0.0001)
+    assert work.batch_size == (size or 512)
+
+
+def test_every_worker_gets_batches_of_a_small_window(made):
+    with _line.Fused(made, 2) as line:
+        line.work.batch_size = 4096
+        items = [_work.Item(i, "", pieces=[np.zeros(100, np.int32)]) for i in range(100)]
+        batches = _cut.Window(items, line).batches(lambda part: None)
+    assert max(map(len, batches)) == 12  # 10,000 tokens for two workers, four times each
+    assert len(batches) >= 8

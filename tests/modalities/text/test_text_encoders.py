@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 
-from skltransfer import PretrainedEmbedder, testing
+from skltransfer import PretrainedEmbedder, load_card, testing
 from skltransfer.errors import (
     CardError,
     LayerError,
     ModelError,
     ModelWarning,
-    ProbeError,
 )
 from skltransfer.testing import BERT_INPUTS, POOLED, TABLE, text_rows
 from skltransfer.testing._texts import token_states
@@ -35,11 +34,41 @@ def test_graph_may_take(kind, tmp_path):
     np.testing.assert_allclose(PretrainedEmbedder(path).transform(TEXTS), ROWS, rtol=1e-5)
 
 
-@pytest.mark.parametrize("other", ["position_ids", "language"])
-def test_graph_that_takes_something_else_is_refused(other, tmp_path):
-    graph = testing.text_backbone({"input_ids": "int64", other: "int64"})
-    with pytest.raises(CardError, match=rf"The graph's inputs are input_ids, {other}; one must be token ids"):
-        PretrainedEmbedder(testing.save_text_backbone(graph, tmp_path)).transform(TEXTS)
+def _with_further_input(name):
+    """A graph whose states are those of the words plus another input."""
+    nodes = [
+        graphs.node("Gather", ["table", "input_ids"], ["words"]),
+        graphs.node("Cast", [name], ["number"], to=1),
+        graphs.node("Unsqueeze", ["number", "axis"], ["column"]),
+        graphs.node("Add", ["words", "column"], ["states"]),
+    ]
+    inputs = {"input_ids": "int64", name: "int64", "attention_mask": "int64"}
+    return text_graphs.model(nodes, inputs, "states", table=TABLE, axis=np.array([2]))
+
+
+def test_graph_that_takes_something_else_is_refused(tmp_path):
+    model = testing.save_text_backbone(_with_further_input("language"), tmp_path)
+    with pytest.raises(CardError, match=r"inputs are input_ids, language; .*'language' is none. Fix it .*constants="):
+        PretrainedEmbedder(model).transform(TEXTS)
+
+
+def test_input_that_the_layer_does_not_need_is_no_obstacle(tmp_path):
+    model = testing.save_text_backbone(testing.text_backbone({"input_ids": "int64", "language": "int64"}), tmp_path)
+    np.testing.assert_allclose(PretrainedEmbedder(model).transform(TEXTS), ROWS, rtol=1e-5)
+
+
+def test_positions_are_counted_from_the_mask(tmp_path):
+    model = testing.save_text_backbone(_with_further_input("position_ids"), tmp_path, pool="mean")
+    want = [row + (len(text.split()) + 1) / 2 for row, text in zip(ROWS, TEXTS, strict=True)]
+    np.testing.assert_allclose(PretrainedEmbedder(model).transform(TEXTS), want, rtol=1e-5)
+
+
+def test_constant_of_the_card_is_given_to_every_text(tmp_path):
+    model = testing.save_text_backbone(
+        _with_further_input("language"), tmp_path, pool="mean", constants={"language": 7}
+    )
+    np.testing.assert_allclose(PretrainedEmbedder(model).transform(TEXTS), ROWS + 7, rtol=1e-5)
+    assert load_card(model).constants == {"language": 7}
 
 
 def test_graph_that_takes_no_ids_is_refused(tmp_path):
@@ -75,7 +104,7 @@ def test_flatten_is_refused(embedder):
 
 
 def test_layer_of_one_number_per_token_is_refused(embedder):
-    with pytest.raises(ProbeError, match=r"number of columns depends on the batch: 6 for a sample alone, 18 in one"):
+    with pytest.raises(CardError, match=r"inputs are attention_mask; one must be token ids, and none is by its name"):
         embedder.set_params(layer="real").transform(TEXTS)
 
 

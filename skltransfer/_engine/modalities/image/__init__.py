@@ -9,7 +9,7 @@ import dataclasses
 from skltransfer._engine.modalities._modality import Modality
 from skltransfer._engine.modalities.image._formats import FORMATS, begins_like, looks_like
 from skltransfer._engine.modalities.image._geometry import Placement, placement, placement_of
-from skltransfer._engine.modalities.image._graph import PRESETS, check, complete, guess, preprocess
+from skltransfer._engine.modalities.image._graph import PRESETS, check, complete, preprocess, signs
 from skltransfer._engine.modalities.image._prepare import ImagePreparer, prepare, probe, to_tensor
 from skltransfer._engine.modalities.image._read import Source, glance, path_of, read
 from skltransfer._engine.modalities.image._synthetic import drawings, photographs, pictures, synthetic
@@ -39,7 +39,7 @@ __all__ = [
 IMAGE = Modality(
     name="image",
     spec=ImageSpec,
-    guess=guess,
+    signs=signs,
     complete=complete,
     check=check,
     preprocess=preprocess,

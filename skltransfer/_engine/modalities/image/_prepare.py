@@ -67,6 +67,17 @@ def prepare_views(
     return decode(source.data, max_pixels=spec.max_pixels, finish=finish, draft=draft, hurried=care.hurried, note=note)
 
 
+#: Weights of red, green and blue in a gray pixel, and their sum: those of Pillow, after ITU-R 601-2.
+GRAY, GRAY_UNIT = (19595, 38470, 7471), 65536
+
+#: Turns colors (..., 3) into the channels of a graph.
+COLORS: dict[str, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
+    "RGB": lambda pixels: pixels,
+    "BGR": lambda pixels: pixels[..., ::-1],
+    "L": lambda pixels: np.floor((pixels @ np.array(GRAY) + GRAY_UNIT / 2) / GRAY_UNIT)[..., np.newaxis],
+}
+
+
 def to_tensor(samples: Sequence[Any], spec: ImageSpec) -> npt.NDArray[np.float32]:
     """Prepare images up to the numbers a backbone takes; when rows are computed, its graph does the last part.
 
@@ -79,10 +90,10 @@ def to_tensor(samples: Sequence[Any], spec: ImageSpec) -> npt.NDArray[np.float32
 
     Returns
     -------
-    ndarray of shape (n, 3, height, width) or (n, height, width, 3), float32
+    ndarray of shape (n, channels, height, width) or (n, height, width, channels), float32
     """
     pixels = np.stack([prepare(read(sample), spec) for sample in samples]).astype(np.float64)
-    pixels = pixels[..., ::-1] if spec.color == "BGR" else pixels
+    pixels = COLORS[spec.color](pixels)
     scaled = (spec.range * pixels / 255 - np.array(spec.mean)) / np.array(spec.std)
     return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2) if spec.layout == "NCHW" else scaled, np.float32)
 
@@ -155,9 +166,18 @@ class ImagePreparer(Plain):
             f"{'x' if bits == 8 else f'(x >> {bits - 8})'}.astype('uint8')."
         ]
 
-    def probe(self, like: Piece | None) -> npt.NDArray[Any]:
+    def probe(self, like: Sequence[Piece] | None) -> npt.NDArray[Any]:
         """Return the three images of `probe`."""
         return probe(self.spec)
+
+    def strangers(self, samples: npt.NDArray[Any], like: Sequence[Piece] | None) -> npt.NDArray[Any] | None:
+        """Return three of the user's own images: a detector may see the same, nothing, in all images of `probe`."""
+        own = {piece.tobytes(): piece for piece in (like or ())[:OWN]}
+        return self.collate([*own.values()][:3]) if len(own) > 1 else None
+
+
+#: Images of the user that are looked at to find different ones.
+OWN = 8
 
 
 def with_resize_to(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

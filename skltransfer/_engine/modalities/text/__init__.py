@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skltransfer._engine.modalities._modality import File, Modality
-from skltransfer._engine.modalities.text._graph import complete, guess, preprocess, synthetic, texts
+from skltransfer._engine.modalities.text._graph import check, complete, preprocess, signs, synthetic, texts
 from skltransfer._engine.modalities.text._prepare import TextPreparer
 from skltransfer._engine.modalities.text._repository import describe
 from skltransfer._engine.modalities.text._tokens import (
@@ -55,10 +55,10 @@ def token_mask(samples: Sequence[str], spec: TextSpec, files: Mapping[str, File]
 TEXT = Modality(
     name="text",
     spec=TextSpec,
-    guess=guess,
+    signs=signs,
     complete=complete,
     describe=describe,
-    check=lambda spec, info: None,  # names of its inputs are checked where they are fed, in `preprocess`
+    check=check,
     preprocess=preprocess,
     preparer=TextPreparer,
     synthetic=synthetic,

@@ -52,7 +52,7 @@ class TextPreparer(Plain):
             self._loss, self._seen = self._loss + loss, self._seen + len(sources)
         return pieces
 
-    def probe(self, like: Piece | None) -> npt.NDArray[Any]:
+    def probe(self, like: Sequence[Piece] | None) -> npt.NDArray[Any]:
         """Return the ids of `PROBES`."""
         pieces, _ = prepare([read(text) for text in PROBES], self.spec, self._tokenizer)
         return collate([parts[0] for parts in pieces])
