@@ -1,4 +1,4 @@
-"""What a sample is besides its row: the domain it comes from, and a label that may be missing.
+"""The domain of a sample, and its label, which may be missing.
 
 A label is missing where it is None, NaN, ``pandas.NA``, null of polars, or masked; -1 is a label. `skltransfer.heads`
 reads labels by the same rule; the two rooms do not import each other.

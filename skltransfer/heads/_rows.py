@@ -1,4 +1,4 @@
-"""What every head does with rows: choose some of them, and hand on their weights."""
+"""Choice of rows, and their weights: needed by every head."""
 
 from __future__ import annotations
 
