@@ -44,7 +44,7 @@ class DomainScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     Attributes
     ----------
     domains_ : list
-        Domains seen in `fit`.
+        Domains seen in `fit`; ``[None]`` if none were passed.
     moves_ : dict
         By domain: what is subtracted from its rows, multiplied with and added; None where they stay as they are.
     n_features_in_ : int
@@ -117,7 +117,7 @@ class DomainScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         self._validate_params()
         rows = self._checked(X, reset=True)
-        domains = domains_of("" if sample_domain is None else sample_domain, len(rows))
+        domains = _of_rows(sample_domain, len(rows))
         self.domains_ = list(dict.fromkeys(domains.tolist()))
         stay = self._references(domains, y)
         columns = {name: _Columns(rows[domains == name]) for name in self.domains_}
@@ -152,12 +152,12 @@ class DomainScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         rows = self._checked(X, reset=False)
-        if sample_domain is None:
-            if len(self.domains_) > 1:
-                known = ", ".join(map(repr, self.domains_))
-                raise ValueError(f"Pass sample_domain, the domain of each row; fit saw {known}.")
-            sample_domain = self.domains_[0]
-        domains = domains_of(sample_domain, len(rows))
+        if sample_domain is None and len(self.domains_) > 1:
+            known = ", ".join(map(repr, self.domains_))
+            raise ValueError(f"Pass sample_domain, the domain of each row; fit saw {known}.")
+        if sample_domain is not None and self.domains_ == [None]:
+            raise ValueError("sample_domain was not passed to fit, so that no domain is known; pass it there as well.")
+        domains = _of_rows(self.domains_[0] if sample_domain is None else sample_domain, len(rows))
         check_known(domains, self.domains_)
         moved = rows.copy()
         for name, move in self.moves_.items():
@@ -214,6 +214,11 @@ class DomainScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             return {}
         color = _power(np.concatenate([columns[name].standardized() for name in goal]), 0.5)
         return {name: _power(columns[name].standardized(), -0.5) @ color for name in turned}
+
+
+def _of_rows(sample_domain: Any, n_rows: int) -> npt.NDArray[Any]:
+    """Return the domain of each row: None, where there is one that has no name."""
+    return np.full(n_rows, None, object) if sample_domain is None else domains_of(sample_domain, n_rows)
 
 
 def _objects(values: list[Any]) -> npt.NDArray[Any]:

@@ -87,7 +87,10 @@ def fitted(name: Any, head: Any, rows: Any, column: Column, weight: Any) -> Any:
         return None
     chosen = take(rows, column.labeled)
     if is_classifier(head) and bool((column.labels == column.labels[0]).all()):
-        warn(f"Task {name!r} has one class here, {column.labels[0]!r}: it is predicted for every row.", InputWarning)
+        warn(
+            f"Task {name!r} has one class here, {column.labels.tolist()[0]!r}: it is predicted for every row.",
+            InputWarning,
+        )
         return DummyClassifier().fit(chosen, column.labels)
     weights = {} if weight is None else dict.fromkeys(_weight_names(name, head), take(weight, column.labeled))
     try:

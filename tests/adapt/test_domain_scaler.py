@@ -180,6 +180,11 @@ def test_wrong_domains_are_named(call, match):
         call(DomainScaler(reference="photo").fit(X, sample_domain=DOMAIN).set_params(reference=None))
 
 
+def test_domain_that_fit_was_not_told_of_is_an_error():
+    with pytest.raises(ValueError, match="sample_domain was not passed to fit"):
+        DomainScaler().fit(X).transform(X, DOMAIN)
+
+
 def test_few_rows_are_said():
     with pytest.warns(InputWarning, match=r"Moments of few rows are noise, and domains have \{'drawing': 5\}"):
         DomainScaler(reference="photo").fit(X[:85], sample_domain=DOMAIN[:85])

@@ -127,6 +127,12 @@ def test_every_sample_is_tested_once():
     assert all(len(np.intersect1d(train, test)) == 0 and len(train) + len(test) == 90 for train, test in splits)
 
 
+def test_one_target_with_missing_labels_is_stratified_too():
+    y = np.where(np.arange(90) < 30, np.arange(90) % 2, np.nan)
+    for _, test in TaskStratifiedKFold(5).split(X, y):
+        assert (np.sum(y[test] == 0), np.sum(y[test] == 1), len(test)) == (3, 3, 18)
+
+
 def test_shuffling_draws_other_folds_and_a_seed_repeats_them():
     def first(seed):
         return next(TaskStratifiedKFold(5, shuffle=True, random_state=seed).split(X, Y))[1].tolist()
