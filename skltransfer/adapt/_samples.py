@@ -6,7 +6,6 @@ reads labels by the same rule; the two rooms do not import each other.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.exceptions import DataConversionWarning
 
-from skltransfer.errors import nearest
+from skltransfer.errors import nearest, warn
 
 
 def labels_of(y: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
@@ -40,11 +39,7 @@ def labels_of(y: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """
     array = _array(y)
     if array.ndim == 2 and array.shape[1] == 1:
-        warnings.warn(
-            "A column-vector y was passed when a 1d array was expected. Pass y.ravel().",
-            DataConversionWarning,
-            stacklevel=3,
-        )
+        warn("A column-vector y was passed when a 1d array was expected. Pass y.ravel().", DataConversionWarning)
         array = array.ravel()
     if array.ndim != 1:
         raise ValueError(f"y should be a 1d array, got an array of shape {array.shape} instead.")
