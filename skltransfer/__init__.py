@@ -24,12 +24,16 @@ TRUSTED = [
     "pathlib.WindowsPath",
     "pathlib._local.PosixPath",  # of Python 3.13
     "pathlib._local.WindowsPath",
+    "skltransfer.adapt._classifier.AdaptedClassifier",
+    "skltransfer.adapt._scaler.DomainScaler",
     "skltransfer.cards._card.Card",
     "skltransfer.cards._card.ModelFile",
     "skltransfer.cards._inputs.ArraySpec",
     "skltransfer.cards._inputs.ImageSpec",
     "skltransfer.cards._inputs.TextSpec",
     "skltransfer.embedder.PretrainedEmbedder",
+    "skltransfer.heads._multitask.MultiTask",
+    "skltransfer.heads._skip.SkipBadRows",
 ]
 
 __all__ = [

@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from skltransfer.errors import InputWarning, warn
+from skltransfer.heads._rows import take, weight_of
 
 #: Rows that a warning names; of more, their number is.
 MOST = 10
@@ -102,9 +103,9 @@ class SkipBadRows(MetaEstimatorMixin, BaseEstimator):
         rows, good = self._checked(X, reset=True)
         if y is not None:
             check_consistent_length(rows, y)
-        weight = {} if sample_weight is None else {_weight_of(self.estimator): _take(sample_weight, good)}
+        weight = {} if sample_weight is None else {weight_of(self.estimator): take(sample_weight, good)}
         _say_left_out(good, "fit")
-        self.estimator_ = clone(self.estimator).fit(_take(rows, good), None if y is None else _take(y, good), **weight)
+        self.estimator_ = clone(self.estimator).fit(take(rows, good), None if y is None else take(y, good), **weight)
         return self
 
     @available_if(_has("predict"))
@@ -181,8 +182,8 @@ class SkipBadRows(MetaEstimatorMixin, BaseEstimator):
         check_is_fitted(self)
         rows, good = self._checked(X, reset=False)
         _say_left_out(good, "score")
-        weight = {} if sample_weight is None else {"sample_weight": _take(sample_weight, good)}
-        return float(self.estimator_.score(_take(rows, good), None if y is None else _take(y, good), **weight))
+        weight = {} if sample_weight is None else {"sample_weight": take(sample_weight, good)}
+        return float(self.estimator_.score(take(rows, good), None if y is None else take(y, good), **weight))
 
     @property
     def classes_(self) -> Any:
@@ -214,16 +215,10 @@ class SkipBadRows(MetaEstimatorMixin, BaseEstimator):
         if good.all():
             return call(rows)
         # With nothing to predict, a row of zeros shows the shape.
-        found = call(_take(rows, good) if good.any() else _zeros_like(rows))
+        found = call(take(rows, good) if good.any() else _zeros_like(rows))
         if isinstance(found, list):  # one array for each output
             return [_fill(part, good, missing) for part in found]
         return _fill(found, good, missing)
-
-
-def _weight_of(estimator: Any) -> str:
-    """Return what `fit` calls the weights: a pipeline hands them to the step that is named."""
-    steps = getattr(estimator, "steps", None)
-    return f"{steps[-1][0]}__sample_weight" if steps else "sample_weight"
 
 
 def _holds_nan(rows: Any) -> npt.NDArray[np.bool_]:
@@ -235,18 +230,6 @@ def _holds_nan(rows: Any) -> npt.NDArray[np.bool_]:
     counts = np.diff(rows.indptr)
     held = np.repeat(np.arange(rows.shape[0]), counts)[np.isnan(rows.data)]
     return np.isin(np.arange(rows.shape[0]), held)
-
-
-def _take(values: Any, good: npt.NDArray[np.bool_]) -> Any:
-    """Return the good ones of rows, labels or weights, of the kind they are."""
-    if good.all():
-        return values
-    chosen = np.flatnonzero(good)
-    if hasattr(values, "iloc"):
-        return values.iloc[chosen]
-    if hasattr(values, "columns") or hasattr(values, "to_numpy"):  # polars
-        return values[chosen.tolist()]
-    return (values if hasattr(values, "shape") else np.asarray(values))[chosen]
 
 
 def _zeros_like(rows: Any) -> Any:

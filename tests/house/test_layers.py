@@ -24,7 +24,7 @@ FLOORS = [
     ["planning", "convert"],
     ["judge"],
     ["demo", "profile"],
-    ["embedder", "heads"],
+    ["embedder", "heads", "adapt"],
     ["report", "selection", "serving", "testing"],
     ["cli"],
     ["__main__"],
@@ -42,6 +42,7 @@ LIBRARIES = {
     "quantization": {"onnxruntime"},
     "embedder": {"sklearn"},
     "heads": {"sklearn"},
+    "adapt": {"sklearn"},
     "progress": {"sklearn"},
     "testing": {"onnx", "tokenizers"},
     "judge": {"sklearn", "scipy", "joblib", "threadpoolctl"},
@@ -52,7 +53,7 @@ LIBRARIES = {
 }
 NUMPY_FREE = {"errors", "cards", "hub", "cli", "registry", "process", "listing", "sources"}
 #: Public rooms that know nothing of ours but errors: they work with rows of any origin.
-ALONE = {"heads"}
+ALONE = {"heads", "adapt"}
 STARTS_THREADS = {"stream", "runtime"}
 #: Models, rows, checkpoints, pictures where the user says, the folder of a converted model, and graphs to test with.
 WRITES_FILES = {"hub", "cache", "training", "report", "convert", "quantization", "testing"}

@@ -4,13 +4,16 @@ import importlib
 import re
 import sys
 
+import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 import skltransfer
 from skltransfer import PretrainedEmbedder, load_card
+from skltransfer.adapt import AdaptedClassifier, DomainScaler
 from skltransfer.datasets import load_emoji
+from skltransfer.heads import MultiTask, SkipBadRows
 from tests.paths import ROOT
 
 EMOJI = load_emoji()
@@ -38,6 +41,30 @@ def test_skops_saves_and_loads_a_pipeline(model):
     assert set(io.get_untrusted_types(data=saved)) <= set(skltransfer.TRUSTED)
     again = io.loads(saved, trusted=skltransfer.TRUSTED)
     assert again.predict(EMOJI.images[::80]).tolist() == pipeline.predict(EMOJI.images[::80]).tolist()
+
+
+ROWS = np.random.default_rng(0).normal(size=(40, 3))
+CLASSES = np.arange(40) % 2
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        SkipBadRows(LogisticRegression()).fit(ROWS, CLASSES),
+        MultiTask().fit(ROWS, {"class": CLASSES, "number": ROWS[:, 0]}),
+        MultiTask({"class": LogisticRegression()}).fit(ROWS, {"class": CLASSES}),
+        DomainScaler("coral").fit(ROWS, sample_domain=CLASSES),
+        AdaptedClassifier(LogisticRegression()).fit(ROWS, [0, 1] * 10 + [None] * 20),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_skops_saves_and_loads_heads_and_adapters(model):
+    io = pytest.importorskip("skops.io")
+    again = io.loads(io.dumps(model), trusted=skltransfer.TRUSTED)
+    if isinstance(model, DomainScaler):
+        np.testing.assert_array_equal(again.transform(ROWS, CLASSES), model.transform(ROWS, CLASSES))
+    else:
+        np.testing.assert_equal(again.predict(ROWS), model.predict(ROWS))
 
 
 @pytest.mark.parametrize("name", skltransfer.TRUSTED)
