@@ -140,7 +140,7 @@ print("ready", flush=True); sys.stdin.readline()
 folder, number = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 disk = DiskCache(folder)
 for i in range(number, 400, 2):
-    disk.put({i.to_bytes(48, "big"): np.arange(5, dtype="f4") + i})
+    disk.put({i.to_bytes(16, "big") + b"r" * 32: np.arange(5, dtype="f4") + i})
 """
 
 

@@ -14,7 +14,7 @@ FLOORS = [
     ["errors", "_version"],
     ["_versions"],
     ["_deprecated", "listing", "process"],
-    ["cards", "datasets", "sources"],
+    ["cards", "datasets", "settings", "sources"],
     ["hub", "graph", "runtime", "modalities", "samples", "cache", "columns", "progress", "training"],
     ["inspection", "trial"],
     ["registry", "plan"],

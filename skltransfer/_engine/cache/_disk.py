@@ -17,7 +17,8 @@ from typing import TypeVar
 
 from skltransfer._engine import process
 from skltransfer._engine.cache import _folder
-from skltransfer._engine.cache._memory import LEASE, Row
+from skltransfer._engine.cache._blocks import Row
+from skltransfer._engine.cache._memory import LEASE
 from skltransfer._engine.cache._record import decode, encode
 from skltransfer.errors import CacheError, CacheWarning, warn
 
@@ -49,6 +50,7 @@ class DiskCache:
     """
 
     FILE = _folder.FILE
+    claims_ahead = 0
 
     def __init__(self, folder: Path, limit: int = DISK_BYTES) -> None:
         self.folder, self.limit = folder, limit
@@ -117,6 +119,9 @@ class DiskCache:
 
         if keys:
             self._use(end, None)
+
+    def end_call(self, recipe: bytes, computed: int) -> None:
+        """Do nothing: everything is written."""
 
     # -----------------------------------------------------------------------------------------------------------------
     # The connection

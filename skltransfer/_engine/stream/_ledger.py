@@ -38,6 +38,8 @@ class Ledger:
         self._awaited: dict[bytes, list[int]] = {}
         #: Keys that are ours to compute.
         self._claimed: set[bytes] = set()
+        #: Rows that were computed and put into the cache.
+        self._computed = 0
 
     def known(self, items: list[Item]) -> dict[bytes, Any]:
         """Return rows the cache has, by themselves or as parts of wider ones; those that do not fit are left out."""
@@ -86,6 +88,7 @@ class Ledger:
         if self._cache is not None:
             kept = {item.key: row for item, row in zip(items, rows, strict=True) if finite or np.isfinite(row).all()}
             self._cache.put(kept)
+            self._computed += len(kept)
             self.release({item.key for item in items} - kept.keys())
             self._claimed.difference_update(item.key for item in items)
         if self._plan.view is not None:
@@ -99,8 +102,11 @@ class Ledger:
         return self._awaited.pop(item.key, [item.index])
 
     def release(self, keys: Set[bytes] | None = None) -> None:
-        """End claims whose rows will not come, by default all of ours."""
+        """End claims whose rows will not come; by default all of ours, and with them the call."""
         ended = self._claimed if keys is None else keys & self._claimed
         if self._cache is not None and ended:
             self._cache.release(set(ended))
             self._claimed = self._claimed - ended
+        if self._cache is not None and keys is None and self._computed:
+            computed, self._computed = self._computed, 0
+            self._cache.end_call(self._plan.recipe.key.encode(), computed)
