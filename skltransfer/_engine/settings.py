@@ -23,9 +23,10 @@ VARIABLES = {
     "cache_spill": "SKLTRANSFER_CACHE_SPILL",
     "cache_folder": "SKLTRANSFER_CACHE_FOLDER",
 }
-#: Units as people write them: those with an i are powers of 1024.
-UNITS = {unit + end: int(base**power) for base, end in ((1000, "B"), (1024, "iB")) for power, unit in enumerate(" KMGT")}
-UNITS = {unit.strip().upper(): size for unit, size in UNITS.items() if unit != " iB"} | {"": 1}
+#: Units in capital letters; those with an i are powers of 1024.
+UNITS: dict[str, int] = {"": 1, "B": 1}
+UNITS |= {unit + "B": 1000**power for power, unit in enumerate("KMGT", 1)}
+UNITS |= {unit + "IB": 1024**power for power, unit in enumerate("KMGT", 1)}
 
 
 class _Keep:

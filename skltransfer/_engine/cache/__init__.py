@@ -11,12 +11,14 @@ from skltransfer._engine.cache._care import Health, Info, clear, info, verify
 from skltransfer._engine.cache._disk import DiskCache
 from skltransfer._engine.cache._memory import OVERHEAD, Cache, CacheInfo, MemoryCache
 from skltransfer._engine.cache._open import cache_info, memory, open_cache
+from skltransfer._engine.cache._writer import FolderCache
 
 __all__ = [
     "OVERHEAD",
     "Cache",
     "CacheInfo",
     "DiskCache",
+    "FolderCache",
     "Health",
     "Info",
     "MemoryCache",

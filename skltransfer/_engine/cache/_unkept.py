@@ -30,6 +30,11 @@ class Unkept:
         self._rows[recipe] += rows
         self._bytes[recipe] += size
 
+    def take(self, other: Unkept) -> None:
+        """Add the counts of another."""
+        self._rows += other._rows
+        self._bytes += other._bytes
+
     def say(self, recipe: bytes, computed: int, reason: Callable[[int], str]) -> None:
         """Warn about a recipe, unless that was done before, and forget its counts.
 

@@ -138,7 +138,8 @@ class _Coordinator:
             if len(self.waiting) < size and not last and not self.line.work.budget.full:
                 return
             window, self.waiting = self.waiting[:size], self.waiting[size:]
-            for batch in cut(window, self.line, self.results.note_failures):
+            batches = cut(window, self.line, self.results.note_failures)
+            for batch in self.ledger.ahead(batches, self.waiting):
                 while len(self.running) >= self.line.in_flight:
                     self._collect()
                 mine, others = self.ledger.claim(batch)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Iterator, Set
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,9 @@ class Ledger:
         self._awaited: dict[bytes, list[int]] = {}
         #: Keys that are ours to compute.
         self._claimed: set[bytes] = set()
+        #: Items that will be claimed next, as far as it is known, and keys that were decided on ahead.
+        self._coming: Iterable[Item] = ()
+        self._decided: set[bytes] = set()
         #: Rows that were computed and put into the cache.
         self._computed = 0
 
@@ -70,9 +74,29 @@ class Ledger:
         """Return the items that are ours to compute, and those that others compute."""
         if self._cache is None:
             return items, []
-        free = self._cache.claim([item.key for item in items])
-        self._claimed |= free
+        keys = [item.key for item in items]
+        if not self._decided.issuperset(keys):
+            coming = [item.key for item in islice(self._coming, self._cache.claims_ahead)]
+            self._claimed |= self._cache.claim([*dict.fromkeys(keys + coming)])
+            self._decided.update(coming)
+        self._decided.difference_update(keys)
+        free = self._claimed
         return [item for item in items if item.key in free], [item for item in items if item.key not in free]
+
+    def ahead(self, batches: list[list[Item]], waiting: list[Item]) -> Iterator[list[Item]]:
+        """Yield batches, and know what comes after each, so that `claim` can decide on several at once.
+
+        Parameters
+        ----------
+        batches : list of list of Item
+            To be claimed one after the other.
+        waiting : list of Item
+            What will be cut into batches after these.
+        """
+        for number, batch in enumerate(batches, 1):
+            self._coming = chain(chain.from_iterable(islice(batches, number, None)), waiting)
+            yield batch
+        self._coming = ()
 
     def settle(self, items: list[Item]) -> tuple[list[Item], dict[int, Any]]:
         """Look entered items up once more: others may have computed them since. Return as `enter` does."""
