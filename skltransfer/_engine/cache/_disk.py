@@ -70,6 +70,8 @@ class DiskCache:
         self.folder, self.limit = folder, limit
         self._session, self._say = session or Session(), say
         self._unkept = Unkept()
+        #: Changes with every transaction of other connections than this, as far as `claim` has seen.
+        self.version = 0
         self._lock = process.lock()
         self._warned = self._closed = False
         self._rests_until = 0.0
@@ -91,7 +93,7 @@ class DiskCache:
         def look_up(db: sqlite3.Connection) -> None:
             for start in range(0, len(keys), KEYS_PER_QUERY):
                 part = keys[start : start + KEYS_PER_QUERY]
-                query = f"SELECT id, key, record FROM rows WHERE key IN ({','.join('?' * len(part))})"
+                query = f"SELECT id, key, record FROM rows WHERE key IN ({_marks(part)})"
                 for number, key, record in db.execute(query, part):
                     if (row := decode(key, record)) is not None:
                         known[key] = row
@@ -131,8 +133,11 @@ class DiskCache:
             with self._transaction(db):
                 self._drop_dead_claims(db)
                 insert = "INSERT OR IGNORE INTO claims (key, owner, until) VALUES (?, ?, ?)"
-                until, owner = time.time() + LEASE, _owner()
-                return {key for key in keys if db.execute(insert, (key, owner, until)).rowcount}
+                until, owner, taken = time.time() + LEASE, _owner(), _claimed(db, keys)
+                free = [key for key in keys if key not in taken]
+                db.executemany(insert, [(key, owner, until) for key in free])
+                (self.version,) = db.execute("PRAGMA data_version").fetchone()
+                return set(free)
 
         return self._use(enter, set(keys))  # a cache that cannot be used keeps nobody waiting
 
@@ -264,6 +269,21 @@ class DiskCache:
         hits = self._session.take_hits()
         counts = [(recipe, hits[recipe], misses.get(recipe, 0)) for recipe in hits.keys() | misses.keys()]
         db.executemany(_folder.COUNT, counts)
+
+
+def _claimed(db: sqlite3.Connection, keys: Sequence[bytes]) -> set[bytes]:
+    """Return those of the keys that are claimed."""
+    taken: set[bytes] = set()
+    if db.execute("SELECT 1 FROM claims LIMIT 1").fetchone():
+        for start in range(0, len(keys), KEYS_PER_QUERY):
+            part = keys[start : start + KEYS_PER_QUERY]
+            taken.update(k for (k,) in db.execute(f"SELECT key FROM claims WHERE key IN ({_marks(part)})", part))
+    return taken
+
+
+def _marks(values: Sequence[object]) -> str:
+    """Return a question mark for each value of a statement."""
+    return ",".join("?" * len(values))
 
 
 def _schema_version(db: sqlite3.Connection) -> int:

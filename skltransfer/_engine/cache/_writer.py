@@ -26,6 +26,8 @@ QUEUE = 64 * 2**20
 #: Seconds of work that are claimed at once, and the most rows: others who share the folder take what is not claimed.
 CLAIMED = 0.1
 MOST_CLAIMED = 2048
+#: Keys that are remembered as not found; those of a window of texts, many times.
+MOST_ABSENT = 65_536
 
 
 class FolderCache:
@@ -54,9 +56,14 @@ class FolderCache:
         #: Set when there is no more to come.
         self._wake = threading.Event()
         self._closed = False
+        #: Keys that were looked up and not found, while no other process changed the folder, as far as the last claim
+        #: saw; those of them that were claimed since, which nobody else computes.
+        self._absent: set[bytes] = set()
+        self._ours: set[bytes] = set()
+        self._version, self._checked = -1, 0.0
         self._rate = Rate()
         process.register(self)
-        self._issue_warning()
+        self.claim([])  # to see the first version
 
     @property
     def claims_ahead(self) -> int:
@@ -69,8 +76,13 @@ class FolderCache:
             known: dict[bytes, Row] = {}
             for queued in (self._writing, self._queue):
                 known |= {key: queued[key] for key in keys if key in queued} if queued else {}
-        if len(known) < len(keys):
-            known |= self._reader.get([key for key in keys if key not in known] if known else keys)
+        if rest := [key for key in keys if key not in known and not self._is_absent(key)]:
+            found = self._reader.get(rest)
+            known |= found
+            with self._lock:
+                if len(self._absent) > MOST_ABSENT:
+                    self._absent.clear()
+                self._absent.update(key for key in rest if key not in found)
         self._issue_warning()
         return known
 
@@ -80,6 +92,8 @@ class FolderCache:
             return
         self._rate.add(len(rows))
         with self._lock:
+            self._ours.difference_update(rows)
+            self._absent.difference_update(rows)
             for key, row in rows.items():
                 self._queue[key] = row.copy()
                 self._queued += row.nbytes
@@ -90,11 +104,20 @@ class FolderCache:
     def claim(self, keys: Sequence[bytes]) -> set[bytes]:
         """Return those of the keys that no other thread or process is computing."""
         free = self._writer.claim(keys)
+        with self._lock:
+            if self._version != self._writer.version:
+                self._version = self._writer.version
+                self._absent.clear()
+            self._checked = time.monotonic()
+            self._ours |= free & self._absent
+            self._absent -= free
         self._issue_warning()
         return free
 
     def release(self, keys: Collection[bytes]) -> None:
         """End claims whose rows will not come."""
+        with self._lock:
+            self._ours.difference_update(keys)
         self._writer.release(keys)
 
     def end_call(self, recipe: bytes, computed: int) -> None:
@@ -131,6 +154,10 @@ class FolderCache:
 
     def reset(self) -> None:
         """Do nothing: rows in folders stay."""
+
+    def _is_absent(self, key: bytes) -> bool:
+        """Return whether a key need not be looked up again, since nobody can have put its row, or hardly."""
+        return key in self._ours or (key in self._absent and time.monotonic() - self._checked < DELAY)
 
     def _take(self) -> dict[bytes, Row]:
         """Take rows out of the queue to write them."""
