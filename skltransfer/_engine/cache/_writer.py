@@ -160,7 +160,7 @@ class FolderCache:
         return key in self._ours or (key in self._absent and time.monotonic() - self._checked < DELAY)
 
     def _take(self) -> dict[bytes, Row]:
-        """Take rows out of the queue to write them."""
+        """Move rows out of the queue, and return them to be written."""
         with self._lock:
             if len(self._queue) <= TRANSACTION:
                 self._writing, self._queue = self._queue, {}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Set
-from itertools import chain, islice
+from collections.abc import Iterable, Set
 from typing import Any
 
 import numpy as np
 
 from skltransfer._engine.cache import Cache
 from skltransfer._engine.plan import Plan
+from skltransfer._engine.stream._claims import Claims
 from skltransfer._engine.stream._work import Item
 
 
@@ -37,11 +37,7 @@ class Ledger:
         self._shape = None if plan.ragged else plan.shape
         #: Key to the indices that wait for its row: what comes twice is run once.
         self._awaited: dict[bytes, list[int]] = {}
-        #: Keys that are ours to compute.
-        self._claimed: set[bytes] = set()
-        #: Items that will be claimed next, as far as it is known, and keys that were decided on ahead.
-        self._coming: Iterable[Item] = ()
-        self._decided: set[bytes] = set()
+        self._claims = None if cache is None else Claims(cache)
         #: Rows that were computed and put into the cache.
         self._computed = 0
 
@@ -72,49 +68,32 @@ class Ledger:
 
     def claim(self, items: list[Item]) -> tuple[list[Item], list[Item]]:
         """Return the items that are ours to compute, and those that others compute."""
-        if self._cache is None:
+        if self._claims is None:
             return items, []
-        keys = [item.key for item in items]
-        if not self._decided.issuperset(keys):
-            coming = [item.key for item in islice(self._coming, self._cache.claims_ahead)]
-            self._claimed |= self._cache.claim([*dict.fromkeys(keys + coming)])
-            self._decided.update(coming)
-        self._decided.difference_update(keys)
-        free = self._claimed
-        return [item for item in items if item.key in free], [item for item in items if item.key not in free]
+        ours = self._claims.claim(items)
+        return [item for item in items if item.key in ours], [item for item in items if item.key not in ours]
 
-    def ahead(self, batches: list[list[Item]], waiting: list[Item]) -> Iterator[list[Item]]:
-        """Yield batches, and know what comes after each, so that `claim` can decide on several at once.
-
-        Parameters
-        ----------
-        batches : list of list of Item
-            To be claimed one after the other.
-        waiting : list of Item
-            What will be cut into batches after these.
-        """
-        for number, batch in enumerate(batches, 1):
-            self._coming = chain(chain.from_iterable(islice(batches, number, None)), waiting)
-            yield batch
-        self._coming = ()
+    def ahead(self, batches: list[list[Item]], waiting: list[Item]) -> Iterable[list[Item]]:
+        """Return batches to claim one after the other, before those that wait; see `Claims.ahead`."""
+        return batches if self._claims is None else self._claims.ahead(batches, waiting)
 
     def settle(self, items: list[Item]) -> tuple[list[Item], dict[int, Any]]:
         """Look entered items up once more: others may have computed them since. Return as `enter` does."""
         if not self.cached:
             return items, {}
         known = self.known(items)
-        self.release(known.keys() & self._claimed)
+        self.release(known.keys())
         placed = {index: known[item.key] for item in items if item.key in known for index in self.indices(item)}
         return [item for item in items if item.key not in known], placed
 
     def keep(self, items: list[Item], rows: Iterable[Any], *, finite: bool = True) -> dict[int, Any]:
         """Put computed rows into the cache, finite ones only; return what is wanted of them, by index."""
-        if self._cache is not None:
+        if self._cache is not None and self._claims is not None:
             kept = {item.key: row for item, row in zip(items, rows, strict=True) if finite or np.isfinite(row).all()}
             self._cache.put(kept)
             self._computed += len(kept)
             self.release({item.key for item in items} - kept.keys())
-            self._claimed.difference_update(item.key for item in items)
+            self._claims.end(item.key for item in items)
         if self._plan.view is not None:
             rows = map(self._plan.view.take, rows)
         if self._cache is None:
@@ -127,10 +106,9 @@ class Ledger:
 
     def release(self, keys: Set[bytes] | None = None) -> None:
         """End claims whose rows will not come; by default all of ours, and with them the call."""
-        ended = self._claimed if keys is None else keys & self._claimed
-        if self._cache is not None and ended:
-            self._cache.release(set(ended))
-            self._claimed = self._claimed - ended
-        if self._cache is not None and keys is None and self._computed:
+        if self._cache is None or self._claims is None:
+            return
+        self._claims.release(keys)
+        if keys is None and self._computed:
             computed, self._computed = self._computed, 0
             self._cache.end_call(self._plan.recipe.key.encode(), computed)
