@@ -8,9 +8,11 @@ References
 ONNX Runtime is run with its telemetry off, see ``ORT_DISABLE_TELEMETRY`` in the guide.
 """
 
+from skltransfer._engine.cache import cache_info
 from skltransfer._engine.catalog import list_models, load_card
 from skltransfer._engine.process import reset
 from skltransfer._engine.quantization import quantize
+from skltransfer._engine.settings import config_context, get_config, set_config
 from skltransfer._engine.stream import rows_run
 from skltransfer._version import __version__
 from skltransfer._versions import show_versions
@@ -41,12 +43,16 @@ __all__ = [
     "PretrainedEmbedder",
     "TRUSTED",
     "__version__",
+    "cache_info",
     "compare_backbones",
+    "config_context",
+    "get_config",
     "list_models",
     "load_card",
     "near_duplicate_groups",
     "quantize",
     "reset",
     "rows_run",
+    "set_config",
     "show_versions",
 ]

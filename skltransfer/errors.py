@@ -19,7 +19,8 @@
     ├── SampleError              (ValueError)    a sample cannot be read
     ├── FolderError              (ValueError)    a folder does not hold labeled images
     ├── TableError               (ValueError)    a table does not hold paths and labels
-    └── CacheError               (ValueError)    a folder does not hold a cache, or a damaged one
+    ├── CacheError               (ValueError)    a folder does not hold a cache, or a damaged one
+    └── SettingError             (ValueError)    a setting or its environment variable has a wrong value
 
     Unreadable                                   internal: the reason why a sample cannot be read
 
@@ -66,6 +67,7 @@ __all__ = [
     "OutOfMemoryError",
     "ProbeError",
     "SampleError",
+    "SettingError",
     "SklTransferError",
     "SklTransferWarning",
     "TableError",
@@ -217,6 +219,10 @@ class Unreadable(Exception):
 
 class CacheError(SklTransferError, ValueError):
     """A folder does not hold a cache, or one that cannot be read."""
+
+
+class SettingError(SklTransferError, ValueError):
+    """A setting of `skltransfer.set_config`, or its environment variable, has a wrong value."""
 
 
 class SklTransferWarning(UserWarning):

@@ -21,6 +21,7 @@ def _info(args: argparse.Namespace) -> int:
     found = cache.info(args.folder)
     where = visible(args.folder)
     say(f"{where}: {found.rows:,} rows, {found.bytes / 2**20:.1f} of at most {found.limit / 2**20:,.0f} MB")
+    say(f"{found.hits:,} rows were found in it, {found.misses:,} had to be computed")
     say(table((f"{rows:,}", f"rows of recipe {key}") for key, rows in found.recipes.items()))
     return 0
 

@@ -5,8 +5,12 @@ import numpy as np
 ROW = np.arange(5, dtype=np.float32)
 
 
-def key(i: int) -> bytes:
-    return i.to_bytes(48, "big")
+#: Fingerprint of a recipe.
+RECIPE = b"r" * 32
+
+
+def key(i: int, recipe: bytes = RECIPE) -> bytes:
+    return i.to_bytes(16, "big") + recipe
 
 
 def rows(*numbers: int) -> dict[bytes, np.ndarray]:

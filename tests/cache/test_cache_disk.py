@@ -12,9 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+import skltransfer
+from skltransfer._engine import cache
 from skltransfer._engine.cache import DiskCache, _disk, _record
 from skltransfer.errors import CacheWarning
-from tests.cache.support import ROW, assert_equal, key, rows
+from tests.cache.support import RECIPE, ROW, assert_equal, key, rows
 
 
 def put_all(disk, *batches):
@@ -110,7 +112,7 @@ def test_folder_that_is_read_only_is_one_warning_and_no_error(tmp_path, open_dis
 def test_transaction_that_is_interrupted_leaves_nothing_behind(disk, monkeypatch):
     disk.put(rows(1))
 
-    def interrupt(db):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -122,14 +124,98 @@ def test_transaction_that_is_interrupted_leaves_nothing_behind(disk, monkeypatch
     assert_equal(disk.get([key(3)]), rows(3))
 
 
-def test_disk_is_bounded_and_drops_the_oldest(tmp_path, open_disk):
-    disk = open_disk(tmp_path, 300_000)
-    for start in range(0, 2000, 100):
-        disk.put({key(i): np.full(100, i, np.float32) for i in range(start, start + 100)})
-    left = disk.get([key(i) for i in range(2000)])
-    assert 300 < len(left) < 600
-    assert sorted(left) == [key(i) for i in range(2000 - len(left), 2000)]
-    assert (tmp_path / DiskCache.FILE).stat().st_size < 600_000
+#: Bytes of a folder that takes some 500 rows of 100 numbers.
+SMALL = 300_000
+
+
+def put_many(disk, numbers, recipe=RECIPE) -> None:
+    for start in range(0, len(numbers), 100):
+        disk.put({key(i, recipe): np.full(100, i, np.float32) for i in numbers[start : start + 100]})
+
+
+def left(disk, numbers, recipe=RECIPE) -> list[int]:
+    return [i for i in numbers if disk.get([key(i, recipe)])]
+
+
+def test_full_folder_keeps_what_the_session_put(tmp_path, open_disk):
+    disk = open_disk(tmp_path, SMALL)
+    put_many(disk, range(2000))
+    kept = left(disk, range(2000))
+    assert 300 < len(kept) < 600
+    assert kept == [*range(len(kept))]
+    assert (tmp_path / DiskCache.FILE).stat().st_size < 2 * SMALL
+    with pytest.warns(
+        CacheWarning, match=rf"{2000 - len(kept):,} of 2,000 new rows were not kept: the folder .* type"
+    ) as caught:
+        disk.end_call(RECIPE, 2000)
+    put_many(disk, range(3000, 3200))
+    disk.end_call(RECIPE, 200)
+    assert len(caught) == 1
+
+
+def test_what_the_warning_of_a_folder_says_to_type_keeps_every_row(tmp_path, open_disk):
+    disk = open_disk(tmp_path)
+    with skltransfer.config_context(cache_folder=SMALL):
+        put_many(disk, range(2000))
+    with pytest.warns(CacheWarning, match="of 2,000 new rows were not kept") as caught:
+        disk.end_call(RECIPE, 2000)
+    typed = str(caught[0].message).partition("cache_folder='")[2].partition("'")[0]
+    with skltransfer.config_context(cache_folder=typed):
+        put_many(disk, range(2000))
+    assert len(left(disk, range(2000))) == 2000
+
+
+def test_rows_of_other_recipes_go_first_the_oldest_of_them_first(tmp_path, open_disk):
+    disk, other = open_disk(tmp_path, SMALL), b"o" * 32
+    put_many(disk, range(400), other)
+    put_many(disk, range(300))
+    assert left(disk, range(300)) == [*range(300)]
+    kept = left(disk, range(400), other)
+    assert 0 < len(kept) < 400
+    assert kept == [*range(400 - len(kept), 400)]
+
+
+def test_rows_of_older_sessions_go_unless_this_one_uses_them(tmp_path, open_disk):
+    put_many(open_disk(tmp_path, SMALL), range(400))
+    disk = open_disk(tmp_path, SMALL)
+    assert left(disk, range(100)) == [*range(100)]
+    put_many(disk, range(1000, 1400))
+    assert left(disk, range(100)) == [*range(100)]
+    assert len(left(disk, range(1000, 1400))) > 200
+    assert len(left(disk, range(100, 400))) < 200
+
+
+def test_second_session_over_the_same_samples_finds_what_the_first_kept(tmp_path, open_disk):
+    found = []
+    for _ in range(3):
+        disk = open_disk(tmp_path, SMALL)
+        found.append(0)
+        for start in range(0, 1000, 100):
+            known = left(disk, range(start, start + 100))
+            found[-1] += len(known)
+            put_many(disk, [i for i in range(start, start + 100) if i not in known])
+    assert found[0] == 0
+    assert 300 < found[1] == found[2]
+
+
+def test_hits_and_misses_of_a_folder_are_counted_across_sessions(tmp_path, open_disk):
+    for start in (0, 100):
+        disk = open_disk(tmp_path)
+        put_many(disk, range(start, start + 100))
+        left(disk, range(150))
+        put_many(disk, [start + 1000])
+    found = cache.info(tmp_path)
+    assert (found.hits, found.misses, found.rows) == (100 + 150, 202, 202)
+
+
+def test_folder_without_counts_is_read_and_gets_them(tmp_path, open_disk):
+    disk = open_disk(tmp_path)
+    put_many(disk, range(100))
+    disk._db.execute("DROP TABLE counts")
+    disk.close()
+    assert cache.info(tmp_path)[0::4] == (100, 0)
+    put_many(open_disk(tmp_path), range(100, 150))
+    assert cache.info(tmp_path).misses == 50
 
 
 WRITER = """
@@ -140,7 +226,7 @@ print("ready", flush=True); sys.stdin.readline()
 folder, number = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 disk = DiskCache(folder)
 for i in range(number, 400, 2):
-    disk.put({i.to_bytes(48, "big"): np.arange(5, dtype="f4") + i})
+    disk.put({i.to_bytes(16, "big") + b"r" * 32: np.arange(5, dtype="f4") + i})
 """
 
 

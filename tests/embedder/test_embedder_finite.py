@@ -49,7 +49,7 @@ def test_row_that_is_not_finite_is_nan_and_never_cached(embedder, tmp_path, kept
         np.testing.assert_allclose(rows[[0, 1, 3, 4]], LOGS, rtol=1e-5)
     if kept is not None:
         opened = cache.open_cache(embedder.cache)
-        keys = list(opened._rows) if kept == "memory" else []
+        keys = list(opened._index) if kept == "memory" else []
         assert all(np.isfinite(row).all() for row in opened.get(keys).values())
 
 

@@ -244,3 +244,14 @@ def test_limit_that_cannot_be_set_is_left(monkeypatch):
     monkeypatch.setattr(resource, "setrlimit", refuse)
     monkeypatch.setattr(resource, "getrlimit", lambda name: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert trial._set_limits(2**34, 10) == (2**34, "ours")
+
+
+def test_free_memory_is_less_than_the_machine_has():
+    assert 0 < process.free_memory() < 2**50
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux says of what kind a file system is")
+def test_folder_whose_files_take_memory_is_found():
+    assert not process.is_in_memory(Path(__file__).parent)
+    if Path("/dev/shm").is_dir():
+        assert process.is_in_memory("/dev/shm")

@@ -46,7 +46,8 @@ def test_graph_that_returns_fewer_rows_is_an_error(form, plan, monkeypatch):
 def test_cached_row_of_another_shape_is_computed_again(plan, shape):
     cache = MemoryCache()
     embed(PICTURES, plan, cache=cache)
-    cache._rows = type(cache._rows)((key, np.ones(shape, np.float32)) for key in cache._rows)
+    keys, cache = [*cache._index], MemoryCache()
+    cache.put({key: np.ones(shape, np.float32) for key in keys})
     np.testing.assert_allclose(embed(PICTURES, plan, cache=cache).rows, ROWS, rtol=1e-5)
 
 

@@ -9,16 +9,20 @@ meanwhile and find these later. A claim only saves work: whoever loses one compu
 
 from skltransfer._engine.cache._care import Health, Info, clear, info, verify
 from skltransfer._engine.cache._disk import DiskCache
-from skltransfer._engine.cache._memory import OVERHEAD, Cache, MemoryCache
-from skltransfer._engine.cache._open import memory, open_cache
+from skltransfer._engine.cache._memory import OVERHEAD, Cache, CacheInfo, MemoryCache
+from skltransfer._engine.cache._open import cache_info, memory, open_cache
+from skltransfer._engine.cache._writer import FolderCache
 
 __all__ = [
     "OVERHEAD",
     "Cache",
+    "CacheInfo",
     "DiskCache",
+    "FolderCache",
     "Health",
     "Info",
     "MemoryCache",
+    "cache_info",
     "clear",
     "info",
     "memory",

@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from skltransfer._engine.cache import _folder
-from skltransfer._engine.cache._disk import DISK_BYTES
+from skltransfer._engine.cache import _folder, _limits
+from skltransfer._engine.cache._disk import REFUSALS
 from skltransfer._engine.cache._record import decode
+from skltransfer._engine.cache._unkept import recipe_of
 from skltransfer.errors import CacheError
 
-#: Bytes of a key that are the sample's; the rest names the recipe.
-SAMPLE = 16
-
 KEYS = "SELECT CAST(key AS BLOB) FROM rows"
+#: Whatever somebody else put there counts as a number.
+COUNTS = "SELECT total(CAST(hits AS INTEGER)), total(CAST(misses AS INTEGER)) FROM counts"
 
 
 class Info(NamedTuple):
@@ -29,15 +29,19 @@ class Info(NamedTuple):
     rows : int
         Number of rows.
     bytes, limit : int
-        Size of its files, and the size beyond which the oldest rows go.
+        Size of its files, and the size beyond which rows go or are not kept.
     recipes : dict of str to int
         Rows of each recipe (backbone, layers, pooling, input), by its key, the largest first.
+    hits, misses : int
+        Rows that were found in it, and rows that had to be computed, since it was created.
     """
 
     rows: int
     bytes: int
     limit: int
     recipes: dict[str, int]
+    hits: int
+    misses: int
 
 
 class Health(NamedTuple):
@@ -67,8 +71,11 @@ def info(folder: Path) -> Info:
         If it is no cache, or too damaged to be read.
     """
     with _opened(folder) as db:
-        recipes = Counter((key or b"")[SAMPLE:].decode("ascii", "replace") for (key,) in db.execute(KEYS))
-    return Info(recipes.total(), sum(_sizes(folder).values()), DISK_BYTES, dict(recipes.most_common()))
+        recipes = Counter(recipe_of(key or b"").decode("ascii", "replace") for (key,) in db.execute(KEYS))
+        counted = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'counts'").fetchone()
+        hits, misses = db.execute(COUNTS).fetchone() if counted else (0, 0)
+    size = sum(_sizes(folder).values())
+    return Info(recipes.total(), size, _limits.folder(), dict(recipes.most_common()), int(hits), int(misses))
 
 
 def verify(folder: Path) -> Health:
@@ -135,7 +142,7 @@ def _opened(folder: Path) -> Iterator[sqlite3.Connection]:
         try:
             db = stack.enter_context(contextlib.closing(_folder.open_database(folder)))
             yield db
-        except (sqlite3.Error, OSError, CacheError, MemoryError) as err:
+        except REFUSALS as err:
             raise CacheError(
                 f"The cache in {str(folder)!r} cannot be read ({err}). If it is damaged, do away with it: "
                 f"skltransfer cache clear {str(folder)!r}"

@@ -16,26 +16,31 @@ from pathlib import Path
 from typing import TypeVar
 
 from skltransfer._engine import process
-from skltransfer._engine.cache import _folder
-from skltransfer._engine.cache._memory import LEASE, Row
+from skltransfer._engine.cache import _folder, _limits
+from skltransfer._engine.cache._blocks import Row
+from skltransfer._engine.cache._memory import LEASE
 from skltransfer._engine.cache._record import decode, encode
+from skltransfer._engine.cache._room import Session
+from skltransfer._engine.cache._unkept import Unkept, in_words, recipe_of
 from skltransfer.errors import CacheError, CacheWarning, warn
 
 T = TypeVar("T")
 
-#: Bound of a folder.
-DISK_BYTES = 10 * 2**30
 #: SQLite takes at most 32,766 values in one statement.
 KEYS_PER_QUERY = 1000
 #: Seconds a folder is left alone after it could not be opened or was locked: each try may wait for `PATIENCE`.
 REST = 60.0
+#: Errors of a disk, of SQLite (whose messages quote damaged files, whatever bytes these hold) and of `_folder`.
+REFUSALS = (sqlite3.Error, OSError, CacheError, MemoryError, UnicodeDecodeError)
+#: Rows put between two looks at how large the file has become.
+SLICE = 128
 #: Seconds by which clocks of machines that share a folder may differ; a claim that ends later than any lease is no
 #: claim of ours, and nobody waits for it.
 SKEW = 60.0
 
 
 class DiskCache:
-    """Rows in a folder, shared by processes and sessions; beyond `limit` bytes the oldest go first.
+    """Rows in a folder, shared by processes and sessions; beyond `limit` bytes others go first, see `_room`.
 
     Whatever the disk, SQLite or `_folder` refuse is one warning; the run then goes on without the cache. A database
     that another process removed or replaced is opened, or made, again.
@@ -44,14 +49,29 @@ class DiskCache:
     ----------
     folder : Path
         Made with mode 0700 if it does not exist.
-    limit : int
-        Bytes.
+    limit : int, optional
+        Bytes; default: as set.
+    session : Session, optional
+        Shared by connections of one process to the folder.
+    say : callable, optional
+        Called with a message and a category instead of `warn`.
     """
 
     FILE = _folder.FILE
+    claims_ahead = 0
 
-    def __init__(self, folder: Path, limit: int = DISK_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        limit: int | None = None,
+        session: Session | None = None,
+        say: Callable[[str, type[Warning]], object] = warn,
+    ) -> None:
         self.folder, self.limit = folder, limit
+        self._session, self._say = session or Session(), say
+        self._unkept = Unkept()
+        #: Changes with every transaction of other connections than this, as far as `claim` has seen.
+        self.version = 0
         self._lock = process.lock()
         self._warned = self._closed = False
         self._rests_until = 0.0
@@ -73,28 +93,38 @@ class DiskCache:
         def look_up(db: sqlite3.Connection) -> None:
             for start in range(0, len(keys), KEYS_PER_QUERY):
                 part = keys[start : start + KEYS_PER_QUERY]
-                query = f"SELECT key, record FROM rows WHERE key IN ({','.join('?' * len(part))})"
-                for key, record in db.execute(query, part):
+                query = f"SELECT id, key, record FROM rows WHERE key IN ({_marks(part)})"
+                for number, key, record in db.execute(query, part):
                     if (row := decode(key, record)) is not None:
                         known[key] = row
+                        self._session.note(number)
 
         self._use(look_up, None)
+        if known:
+            self._session.found(recipe_of(next(iter(known))), len(known))
         return known
 
     def put(self, rows: Mapping[bytes, Row]) -> None:
         """Keep rows, and end their claims: all of them or, if the process dies half-way, none."""
         if not rows:
             return
-        records = [(key, encode(key, row)) for key, row in rows.items()]
+        records: dict[bytes, list[tuple[bytes, bytes]]] = {}
+        for key, row in rows.items():
+            records.setdefault(recipe_of(key), []).append((key, encode(key, row)))
+        limit = _limits.folder() if self.limit is None else self.limit
 
-        def insert(db: sqlite3.Connection) -> None:
+        def insert(db: sqlite3.Connection) -> Unkept:
+            unkept = Unkept()
             with self._transaction(db):
-                db.executemany("INSERT OR REPLACE INTO rows (key, record) VALUES (?, ?)", records)
+                for recipe, some in records.items():
+                    for start in range(0, len(some), SLICE):
+                        self._insert(db, recipe, some[start : start + SLICE], limit, unkept)
                 db.executemany("DELETE FROM claims WHERE key = ?", [(key,) for key in rows])
                 db.execute("UPDATE claims SET until = ? WHERE owner = ?", (time.time() + LEASE, _owner()))
-                self._shrink(db)
+                self._count(db, {recipe: len(some) for recipe, some in records.items()})
+            return unkept
 
-        self._use(insert, None)
+        self._unkept.take(self._use(insert, Unkept()))
 
     def claim(self, keys: Sequence[bytes]) -> set[bytes]:
         """Return those of the keys that no other thread or process is computing."""
@@ -103,8 +133,11 @@ class DiskCache:
             with self._transaction(db):
                 self._drop_dead_claims(db)
                 insert = "INSERT OR IGNORE INTO claims (key, owner, until) VALUES (?, ?, ?)"
-                until, owner = time.time() + LEASE, _owner()
-                return {key for key in keys if db.execute(insert, (key, owner, until)).rowcount}
+                until, owner, taken = time.time() + LEASE, _owner(), _claimed(db, keys)
+                free = [key for key in keys if key not in taken]
+                db.executemany(insert, [(key, owner, until) for key in free])
+                (self.version,) = db.execute("PRAGMA data_version").fetchone()
+                return set(free)
 
         return self._use(enter, set(keys))  # a cache that cannot be used keeps nobody waiting
 
@@ -118,6 +151,28 @@ class DiskCache:
         if keys:
             self._use(end, None)
 
+    def count(self) -> None:
+        """Add the rows that were found to the counts of the folder."""
+
+        def add(db: sqlite3.Connection) -> None:
+            with self._transaction(db):
+                self._count(db, {})
+
+        self._use(add, None)
+
+    def end_call(self, recipe: bytes, computed: int) -> None:
+        """Warn if rows of a recipe could not be kept, once."""
+        self._unkept.say(recipe, computed, self._why_full)
+
+    def _why_full(self, missing: int) -> str:
+        """Return what is full and what to type, for rows of so many bytes that were not kept."""
+        limit = _limits.folder() if self.limit is None else self.limit
+        # A page of the database that a row does not fill stays empty.
+        return (
+            f"the folder {str(self.folder)!r} has reached its {in_words(limit)}, and all rows in it are of this "
+            f"session. To keep them all, type skltransfer.set_config(cache_folder={in_words(limit + 2 * missing)!r})."
+        )
+
     # -----------------------------------------------------------------------------------------------------------------
     # The connection
 
@@ -129,7 +184,7 @@ class DiskCache:
             for again in (True, False):
                 try:
                     return action(self._connected())
-                except (sqlite3.Error, OSError, CacheError, MemoryError) as err:
+                except REFUSALS as err:
                     if not (again and self._is_moved()):
                         self._give_up(err)
                         return otherwise
@@ -143,6 +198,7 @@ class DiskCache:
             self._db = _folder.open_database(self.folder, new=True)
             self._place = _folder.place(self.folder)
             self._schema = _schema_version(self._db)
+            self._session.begin(self._db, self._place)
         return self._db
 
     def _disconnect(self) -> None:
@@ -160,7 +216,7 @@ class DiskCache:
             self._rests_until = time.monotonic() + REST
         if not self._warned:
             self._warned = True
-            warn(
+            self._say(
                 f"The cache in {str(self.folder)!r} cannot be used ({err}); rows are computed and not kept.",
                 CacheWarning,
             )
@@ -190,12 +246,44 @@ class DiskCache:
         limits = (now, now + LEASE + SKEW)
         db.execute("DELETE FROM claims WHERE typeof(until) != 'real' OR until NOT BETWEEN ? AND ?", limits)
 
-    def _shrink(self, db: sqlite3.Connection) -> None:
-        """Drop the oldest tenth for as long as the file is larger than its limit."""
-        oldest = "SELECT id FROM rows ORDER BY id LIMIT (SELECT 1 + count(*) / 10 FROM rows)"
-        dropped = 1
-        while dropped and _used(db) > self.limit:
-            dropped = db.execute(f"DELETE FROM rows WHERE id IN ({oldest})").rowcount
+    def _insert(
+        self, db: sqlite3.Connection, recipe: bytes, records: list[tuple[bytes, bytes]], limit: int, unkept: Unkept
+    ) -> None:
+        """Insert rows of a recipe, or count them as not kept if no others may go for them."""
+        size = sum(len(record) for _, record in records)
+        if not (self._session.rests(recipe) and _used(db) + size > limit):
+            db.executemany("INSERT OR REPLACE INTO rows (key, record) VALUES (?, ?)", records)
+            if self._shrink(db, recipe, limit):
+                return
+            db.executemany("DELETE FROM rows WHERE key = ?", [(key,) for key, _ in records])
+        unkept.add(recipe, size, len(records))
+
+    def _shrink(self, db: sqlite3.Connection, recipe: bytes, limit: int) -> bool:
+        """Drop rows that may go for those of a recipe while the file is too large; return whether it is not."""
+        while (large := _used(db) > limit) and self._session.drop(db, recipe):
+            pass
+        return not large
+
+    def _count(self, db: sqlite3.Connection, misses: dict[bytes, int]) -> None:
+        """Add what was found and what had to be computed to the counts of the folder."""
+        hits = self._session.take_hits()
+        counts = [(recipe, hits[recipe], misses.get(recipe, 0)) for recipe in hits.keys() | misses.keys()]
+        db.executemany(_folder.COUNT, counts)
+
+
+def _claimed(db: sqlite3.Connection, keys: Sequence[bytes]) -> set[bytes]:
+    """Return those of the keys that are claimed."""
+    taken: set[bytes] = set()
+    if db.execute("SELECT 1 FROM claims LIMIT 1").fetchone():
+        for start in range(0, len(keys), KEYS_PER_QUERY):
+            part = keys[start : start + KEYS_PER_QUERY]
+            taken.update(k for (k,) in db.execute(f"SELECT key FROM claims WHERE key IN ({_marks(part)})", part))
+    return taken
+
+
+def _marks(values: Sequence[object]) -> str:
+    """Return a question mark for each value of a statement."""
+    return ",".join("?" * len(values))
 
 
 def _schema_version(db: sqlite3.Connection) -> int:

@@ -24,7 +24,13 @@ FILES = tuple(FILE + ending for ending in ("-journal", "-wal", "-shm", ""))
 TABLES = {
     "rows": "CREATE TABLE rows (id INTEGER PRIMARY KEY, key BLOB UNIQUE, record BLOB)",
     "claims": "CREATE TABLE claims (key BLOB UNIQUE, owner TEXT, until REAL)",
+    "counts": "CREATE TABLE counts (recipe BLOB UNIQUE, hits INTEGER, misses INTEGER)",
 }
+#: Adds to the rows of a recipe that were found in the folder, and to those that had to be computed.
+COUNT = (
+    "INSERT INTO counts (recipe, hits, misses) VALUES (?, ?, ?) "
+    "ON CONFLICT (recipe) DO UPDATE SET hits = hits + excluded.hits, misses = misses + excluded.misses"
+)
 #: Indices that SQLite makes for UNIQUE; their SQL is NULL.
 INDICES = {f"sqlite_autoindex_{table}_1" for table in TABLES}
 #: Seconds to wait for another process that writes. A transaction takes milliseconds, so beyond this the other process

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from skltransfer._engine import process
+
 MAGIC = b"SKR2"
 CHECKSUM = 16
 HEAD = struct.Struct("<BBQ")
@@ -38,10 +40,18 @@ def encode(key: bytes, row: npt.NDArray[Any]) -> bytes:
     row : ndarray, float32 or float16
         Of any shape.
     """
-    dtype = row.dtype.newbyteorder("<")
-    numbers = np.ascontiguousarray(row, dtype=dtype).tobytes()
-    head = HEAD.pack(CODES[np.dtype(dtype)], row.ndim, len(numbers)) + struct.pack(f"<{row.ndim}I", *row.shape)
-    return MAGIC + _checksum(key, head, numbers) + head + numbers
+    head = _head(row.dtype, row.shape)
+    numbers = (row if row.dtype in CODES else row.astype(row.dtype.newbyteorder("<"))).tobytes()
+    return b"".join((MAGIC, _checksum(key, head, numbers), head, numbers))
+
+
+@process.memo(256)
+def _head(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """Return what stands between checksum and numbers."""
+    little = dtype.newbyteorder("<")
+    return HEAD.pack(CODES[little], len(shape), math.prod(shape) * dtype.itemsize) + struct.pack(
+        f"<{len(shape)}I", *shape
+    )
 
 
 def decode(key: bytes, record: object) -> npt.NDArray[Any] | None:

@@ -6,8 +6,16 @@ and fails on a lock or a table that was made otherwise.
 """
 
 from skltransfer._engine.process._children import ChildFailure, answer, answer_pipe, interpreter, pipe_child, run_child
-from skltransfer._engine.process._files import FileState, expand, file_state, file_states, read_once, user_folder
-from skltransfer._engine.process._memory import memory_limit
+from skltransfer._engine.process._files import (
+    FileState,
+    expand,
+    file_state,
+    file_states,
+    is_in_memory,
+    read_once,
+    user_folder,
+)
+from skltransfer._engine.process._memory import free_memory, memory_limit
 from skltransfer._engine.process._registry import Table, is_registered, lock, memo, register, reset
 
 __all__ = [
@@ -19,7 +27,9 @@ __all__ = [
     "expand",
     "file_state",
     "file_states",
+    "free_memory",
     "interpreter",
+    "is_in_memory",
     "is_registered",
     "lock",
     "memo",

@@ -64,14 +64,23 @@ FORGETFUL = {"tmpfs", "ramfs", "hugetlbfs", "nfs", "nfs4", "cifs", "smb3", "smbf
 
 @memo(256)
 def _forgets_changes(device: int) -> bool:
-    """Return whether the change times of a device are no proof; Linux says of what kind it is."""
+    """Return whether the change times of a device are no proof."""
+    return bool(_kinds(device) & FORGETFUL)
+
+
+def _kinds(device: int) -> set[str]:
+    """Return the kinds of file system a device is mounted as; Linux says it, other systems do not."""
     try:
         mounts = Path("/proc/self/mountinfo").read_text("utf8", "replace").splitlines()
     except OSError:
-        return False
+        return set()
     number = f"{os.major(device)}:{os.minor(device)}"
-    kinds = {line.partition(" - ")[2].split(" ")[0] for line in mounts if line.split(" ")[2] == number}
-    return bool(kinds & FORGETFUL)
+    return {line.partition(" - ")[2].split(" ")[0] for line in mounts if line.split(" ")[2] == number}
+
+
+def is_in_memory(folder: str | os.PathLike[str]) -> bool:
+    """Return whether the files of a folder take memory, not disk, as those of tmpfs do."""
+    return bool(_kinds(os.stat(folder).st_dev) & {"tmpfs", "ramfs"})
 
 
 def read_once(path: Path, sha256: str | None) -> bytes:

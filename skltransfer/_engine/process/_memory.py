@@ -1,7 +1,8 @@
-"""How much memory this process may use."""
+"""How much memory this process may use, and how much of it is free."""
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 
@@ -30,3 +31,16 @@ def _physical_memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows; the smallest machine that is worth naming
         return 4 * 2**30
+
+
+def free_memory() -> int | None:
+    """Return the bytes of memory of the machine that no program uses; None where neither Linux nor psutil says it."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        pass
+    try:
+        return int(importlib.import_module("psutil").virtual_memory().available)
+    except (ImportError, OSError):
+        return None

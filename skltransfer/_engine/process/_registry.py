@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _locks: weakref.WeakSet[Any] = weakref.WeakSet()
 _tables: weakref.WeakSet[Table[Any, Any]] = weakref.WeakSet()
 _memos: list[Any] = []
-#: Other objects, with methods ``after_fork`` and ``reset``.
+#: Other objects, with methods ``before_fork`` (not all), ``after_fork`` and ``reset``.
 _others: weakref.WeakSet[Any] = weakref.WeakSet()
 #: Memos that a forked child starts anew.
 _forgetful: list[Any] = []
@@ -100,7 +100,10 @@ def memo(most: int | None = 64, *, survives_fork: bool = True) -> Callable[[F], 
 
 
 def register(owner: Any) -> None:
-    """Add an object whose methods ``after_fork`` and ``reset`` are called then; it is not kept alive."""
+    """Add an object whose methods ``after_fork`` and ``reset`` are called then; it is not kept alive.
+
+    If it has a method ``before_fork``, that is called in the parent.
+    """
     _others.add(owner)
 
 
@@ -127,6 +130,13 @@ def reset() -> None:
         cached.cache_clear()
 
 
+def _before_fork() -> None:
+    """In the parent: finish what the child could not."""
+    for owner in list(_others):
+        if hasattr(owner, "before_fork"):
+            owner.before_fork()
+
+
 def _after_fork() -> None:
     """In a child: open every lock, set aside what cannot be shared."""
     for one in list(_locks):
@@ -142,4 +152,4 @@ def _after_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

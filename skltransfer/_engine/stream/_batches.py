@@ -150,7 +150,9 @@ class _Coordinator:
     def _run_prepared(self, most: int) -> None:
         """Run windows until at most so many are left, and wait when enough batches are in flight."""
         while len(self.ahead) > most:
-            for batch in self.ahead.popleft().batches(self.results.note_failures):
+            batches = self.ahead.popleft().batches(self.results.note_failures)
+            coming = [item for window in self.ahead for item in window.items] + self.waiting
+            for batch in self.ledger.ahead(batches, coming):
                 while len(self.running) >= self.line.in_flight:
                     self._collect()
                 mine, others = self.ledger.claim(batch)

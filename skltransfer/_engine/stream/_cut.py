@@ -23,10 +23,15 @@ class Window:
         At most `Line.window` of them.
     line : Line
         Prepares them.
+
+    Attributes
+    ----------
+    items : list of Item
+        As given.
     """
 
     def __init__(self, items: list[Item], line: Line) -> None:
-        self._line, self._items = line, items
+        self.items, self._line, self._items = items, line, items
         self._parts: list[Future[Batch]] = []
         if line.work.preparer.by_length:
             fresh = [item for item in items if not item.pieces]

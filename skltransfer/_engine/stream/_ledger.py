@@ -9,6 +9,7 @@ import numpy as np
 
 from skltransfer._engine.cache import Cache
 from skltransfer._engine.plan import Plan
+from skltransfer._engine.stream._claims import Claims
 from skltransfer._engine.stream._work import Item
 
 
@@ -36,8 +37,9 @@ class Ledger:
         self._shape = None if plan.ragged else plan.shape
         #: Key to the indices that wait for its row: what comes twice is run once.
         self._awaited: dict[bytes, list[int]] = {}
-        #: Keys that are ours to compute.
-        self._claimed: set[bytes] = set()
+        self._claims = None if cache is None else Claims(cache)
+        #: Rows that were computed and put into the cache.
+        self._computed = 0
 
     def known(self, items: list[Item]) -> dict[bytes, Any]:
         """Return rows the cache has, by themselves or as parts of wider ones; those that do not fit are left out."""
@@ -66,28 +68,32 @@ class Ledger:
 
     def claim(self, items: list[Item]) -> tuple[list[Item], list[Item]]:
         """Return the items that are ours to compute, and those that others compute."""
-        if self._cache is None:
+        if self._claims is None:
             return items, []
-        free = self._cache.claim([item.key for item in items])
-        self._claimed |= free
-        return [item for item in items if item.key in free], [item for item in items if item.key not in free]
+        ours = self._claims.claim(items)
+        return [item for item in items if item.key in ours], [item for item in items if item.key not in ours]
+
+    def ahead(self, batches: list[list[Item]], waiting: list[Item]) -> Iterable[list[Item]]:
+        """Return batches to claim one after the other, before those that wait; see `Claims.ahead`."""
+        return batches if self._claims is None else self._claims.ahead(batches, waiting)
 
     def settle(self, items: list[Item]) -> tuple[list[Item], dict[int, Any]]:
         """Look entered items up once more: others may have computed them since. Return as `enter` does."""
         if not self.cached:
             return items, {}
         known = self.known(items)
-        self.release(known.keys() & self._claimed)
+        self.release(known.keys())
         placed = {index: known[item.key] for item in items if item.key in known for index in self.indices(item)}
         return [item for item in items if item.key not in known], placed
 
     def keep(self, items: list[Item], rows: Iterable[Any], *, finite: bool = True) -> dict[int, Any]:
         """Put computed rows into the cache, finite ones only; return what is wanted of them, by index."""
-        if self._cache is not None:
+        if self._cache is not None and self._claims is not None:
             kept = {item.key: row for item, row in zip(items, rows, strict=True) if finite or np.isfinite(row).all()}
             self._cache.put(kept)
+            self._computed += len(kept)
             self.release({item.key for item in items} - kept.keys())
-            self._claimed.difference_update(item.key for item in items)
+            self._claims.end(item.key for item in items)
         if self._plan.view is not None:
             rows = map(self._plan.view.take, rows)
         if self._cache is None:
@@ -99,8 +105,10 @@ class Ledger:
         return self._awaited.pop(item.key, [item.index])
 
     def release(self, keys: Set[bytes] | None = None) -> None:
-        """End claims whose rows will not come, by default all of ours."""
-        ended = self._claimed if keys is None else keys & self._claimed
-        if self._cache is not None and ended:
-            self._cache.release(set(ended))
-            self._claimed = self._claimed - ended
+        """End claims whose rows will not come; by default all of ours, and with them the call."""
+        if self._cache is None or self._claims is None:
+            return
+        self._claims.release(keys)
+        if keys is None and self._computed:
+            computed, self._computed = self._computed, 0
+            self._cache.end_call(self._plan.recipe.key.encode(), computed)

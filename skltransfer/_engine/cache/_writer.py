@@ -1,0 +1,219 @@
+"""A folder whose rows are written by a thread, so that the line does not wait for the disk.
+
+Rows that are put are found at once. They are committed after `DELAY`, many in one transaction, and at the latest when
+the call ends, before a fork, on `close` and when Python exits. A process that is killed loses those that were queued.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from skltransfer._engine import process
+from skltransfer._engine.cache._blocks import Row
+from skltransfer._engine.cache._disk import DiskCache
+from skltransfer._engine.cache._room import Session
+from skltransfer.errors import warn
+
+#: Seconds in which rows gather: a transaction costs as much as some hundred rows.
+DELAY = 0.1
+#: Rows in one transaction, for which claims and others' transactions wait; 20 ms.
+TRANSACTION = 1024
+#: Bytes that may be queued; beyond, whoever puts rows writes them.
+QUEUE = 64 * 2**20
+#: Seconds of work that are claimed at once, and the most rows: others who share the folder take what is not claimed.
+CLAIMED = 0.1
+MOST_CLAIMED = 2048
+#: Keys that are remembered as not found; those of a window of texts, many times.
+MOST_ABSENT = 65_536
+
+
+class FolderCache:
+    """Rows in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        As in `DiskCache`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._warned = False
+        self._warning: tuple[str, type[Warning]] | None = None
+        session = Session()
+        # While one connection writes, the other reads.
+        self._writer = DiskCache(folder, session=session, say=self._keep_warning)
+        self._reader = DiskCache(folder, session=session, say=self._keep_warning)
+        self._lock, self._write_lock = process.lock(), process.lock()
+        self._queue: dict[bytes, Row] = {}
+        self._queued = 0
+        #: Rows being written, which are in neither the queue nor the folder.
+        self._writing: dict[bytes, Row] = {}
+        self._thread: threading.Thread | None = None
+        #: Set when there is no more to come.
+        self._wake = threading.Event()
+        self._closed = False
+        #: Keys that were looked up and not found, while no other process changed the folder, as far as the last claim
+        #: saw; those of them that were claimed since, which nobody else computes.
+        self._absent: set[bytes] = set()
+        self._ours: set[bytes] = set()
+        self._version, self._checked = -1, 0.0
+        self._rate = Rate()
+        process.register(self)
+        self.claim([])  # to see the first version
+
+    @property
+    def claims_ahead(self) -> int:
+        """How many rows to claim at once: as many as are computed in `CLAIMED` seconds."""
+        return min(MOST_CLAIMED, int(CLAIMED * self._rate.per_second))
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
+        """Return the rows that are known and whose checksum holds."""
+        with self._lock:
+            known: dict[bytes, Row] = {}
+            for queued in (self._writing, self._queue):
+                known |= {key: queued[key] for key in keys if key in queued} if queued else {}
+        if rest := [key for key in keys if key not in known and not self._is_absent(key)]:
+            found = self._reader.get(rest)
+            known |= found
+            with self._lock:
+                if len(self._absent) > MOST_ABSENT:
+                    self._absent.clear()
+                self._absent.update(key for key in rest if key not in found)
+        self._issue_warning()
+        return known
+
+    def put(self, rows: Mapping[bytes, Row]) -> None:
+        """Queue copies of rows; their claims end when they are written."""
+        if not rows:
+            return
+        self._rate.add(len(rows))
+        with self._lock:
+            self._ours.difference_update(rows)
+            self._absent.difference_update(rows)
+            for key, row in rows.items():
+                self._queue[key] = row.copy()
+                self._queued += row.nbytes
+            late = self._queued > QUEUE or not self._start()
+        if late:
+            self.flush()
+
+    def claim(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Return those of the keys that no other thread or process is computing."""
+        free = self._writer.claim(keys)
+        with self._lock:
+            if self._version != self._writer.version:
+                self._version = self._writer.version
+                self._absent.clear()
+            self._checked = time.monotonic()
+            self._ours |= free & self._absent
+            self._absent -= free
+        self._issue_warning()
+        return free
+
+    def release(self, keys: Collection[bytes]) -> None:
+        """End claims whose rows will not come."""
+        with self._lock:
+            self._ours.difference_update(keys)
+        self._writer.release(keys)
+
+    def end_call(self, recipe: bytes, computed: int) -> None:
+        """Write what is queued, and warn if rows of a recipe could not be kept, once."""
+        self.flush()
+        self._wake.set()
+        self._issue_warning()
+        self._writer.end_call(recipe, computed)
+
+    def flush(self) -> None:
+        """Write what is queued, and wait for what is being written."""
+        with self._write_lock:
+            while rows := self._take():
+                self._writer.put(rows)
+                self._writing = {}
+
+    def close(self) -> None:
+        """Write what is queued and close the connections; nothing is found or kept afterwards."""
+        self.flush()
+        self._closed = True
+        self._wake.set()
+        self._writer.count()
+        self._writer.close()
+        self._reader.close()
+
+    def before_fork(self) -> None:
+        """Write what is queued: the child has no connection to the folder, and opens its own."""
+        if not self._closed:
+            self.flush()
+
+    def after_fork(self) -> None:
+        """Leave what the parent has to the parent; `process.Table` sets the cache aside."""
+        self._closed, self._queue, self._writing, self._thread = True, {}, {}, None
+
+    def reset(self) -> None:
+        """Do nothing: rows in folders stay."""
+
+    def _is_absent(self, key: bytes) -> bool:
+        """Return whether a key need not be looked up again, since nobody can have put its row, or hardly."""
+        return key in self._ours or (key in self._absent and time.monotonic() - self._checked < DELAY)
+
+    def _take(self) -> dict[bytes, Row]:
+        """Move rows out of the queue, and return them to be written."""
+        with self._lock:
+            if len(self._queue) <= TRANSACTION:
+                self._writing, self._queue = self._queue, {}
+            else:
+                self._writing = {key: self._queue.pop(key) for key in [*self._queue][:TRANSACTION]}
+            self._queued -= sum(row.nbytes for row in self._writing.values())
+            return self._writing
+
+    def _start(self) -> bool:
+        """Start the thread, unless it runs; return whether there is one. The lock is held."""
+        if self._thread is None:
+            self._wake.clear()
+            thread = threading.Thread(target=self._write, name="skltransfer-cache")
+            try:
+                thread.start()
+            except RuntimeError:  # no more threads, or Python is about to exit
+                return False
+            self._thread = thread
+        return True
+
+    def _write(self) -> None:
+        """Write what gathers, and end as soon as nothing has gathered: Python waits for the thread when it exits."""
+        while True:
+            self._wake.wait(DELAY)
+            with self._lock:
+                if not self._queue:
+                    self._thread = None
+                    return
+            self.flush()
+
+    def _keep_warning(self, message: str, category: type[Warning]) -> None:
+        """Keep the first warning of both connections, for a thread that has the user's line above it."""
+        if not self._warned:
+            self._warned = True
+            self._warning = message, category
+
+    def _issue_warning(self) -> None:
+        """Issue the warning that was kept, once."""
+        if self._warning is not None:
+            warning, self._warning = self._warning, None
+            warn(*warning)
+
+
+class Rate:
+    """Rows that are put in a second, measured while they come."""
+
+    def __init__(self) -> None:
+        self.per_second = 0.0
+        self._rows, self._since = 0, time.monotonic()
+
+    def add(self, rows: int) -> None:
+        """Count rows that were just put."""
+        self._rows += rows
+        if (seconds := time.monotonic() - self._since) >= CLAIMED / 2:
+            self.per_second = self._rows / seconds
+            self._rows, self._since = 0, time.monotonic()
