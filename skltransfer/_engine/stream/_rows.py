@@ -62,7 +62,10 @@ class Rows:
         return np.empty((count, *(self.shape or (0,))), np.float32)
 
     def _grow(self, count: int) -> None:
-        self._room.resize((count, *(self.shape or (0,))), refcheck=False)
+        if not len(self._room):  # where it is known how many come, once: a larger array is filled with zeros first
+            self._room = self._new(count)
+        else:
+            self._room.resize((count, *(self.shape or (0,))), refcheck=False)
 
 
 class DeviceRows(Rows):

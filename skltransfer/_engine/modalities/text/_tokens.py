@@ -109,6 +109,8 @@ def read(sample: Any) -> Source:
         )
         raise Unreadable(what + (", such as sample.decode('utf8')" if isinstance(sample, bytes) else ""))
     text = str.__str__(sample)  # of a subclass the plain text, whatever it shows itself as
+    if text.isascii():  # known without looking at it
+        return Source(text)
     try:
         text.encode()
     except UnicodeEncodeError as err:
