@@ -22,6 +22,8 @@ from skltransfer.selection import compare_backbones, near_duplicate_groups
 TRUSTED = [
     "pathlib.PosixPath",
     "pathlib.WindowsPath",
+    "pathlib._local.PosixPath",  # of Python 3.13
+    "pathlib._local.WindowsPath",
     "skltransfer.adapt._classifier.AdaptedClassifier",
     "skltransfer.adapt._scaler.DomainScaler",
     "skltransfer.cards._card.Card",

@@ -194,6 +194,10 @@ def check_link(path: Path, folder: Path | None = None) -> None:
     snapshots = [parent.parent for parent in folder.parents if parent.name == "snapshots"]
     try:
         target = path.resolve()
+        if path.is_symlink():
+            os.stat(path)  # from Python 3.13 on, links that lead to each other are resolved to one of them
+    except FileNotFoundError:  # which `hub` says
+        pass
     except (OSError, RuntimeError, ValueError):  # links that lead to each other, names no file can have
         target = Path(os.sep)
     if not any(target.is_relative_to(home) for home in (folder, *(cache / "blobs" for cache in snapshots[:1]))):

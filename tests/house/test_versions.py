@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -69,4 +70,6 @@ def test_skops_saves_and_loads_heads_and_adapters(model):
 @pytest.mark.parametrize("name", skltransfer.TRUSTED)
 def test_trusted_types_exist(name):
     module, _, kind = name.rpartition(".")
+    if module == "pathlib._local" and sys.version_info[:2] != (3, 13):
+        pytest.skip("of Python 3.13")
     assert isinstance(getattr(importlib.import_module(module), kind), type)

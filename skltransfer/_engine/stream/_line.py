@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Self
 
 from skltransfer._engine import runtime
 from skltransfer._engine.plan import Plan
+from skltransfer._engine.stream import _pace
 from skltransfer._engine.stream._pool import PATIENCE, Pool
 from skltransfer._engine.stream._work import Batch, Item, Work
 from skltransfer.errors import deferring, warn
@@ -145,7 +146,7 @@ class Fused(Line):
         start = time.thread_time()
         done = self.work.run(batch)
         if self.work.preparer.by_length:
-            self.work.note_pace(tokens, time.thread_time() - start)
+            _pace.note(self.work, tokens, time.thread_time() - start)
         return done
 
 

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skltransfer._engine import process, runtime
+from skltransfer._engine import runtime
 from skltransfer._engine.modalities import Piece
 from skltransfer._engine.plan import Plan, scaled
+from skltransfer._engine.stream import _pace
 from skltransfer._engine.stream._budget import Budget, Lease
 from skltransfer._engine.stream._open import open_backbone
 from skltransfer.errors import ModelError, SklTransferError, Unreadable
@@ -142,14 +143,6 @@ def _isfinite(row: Any) -> bool:
     return bool(np.isfinite(row).all()) if isinstance(row, np.ndarray) else bool(((row - row) == 0).all())
 
 
-#: Seconds of processor time that a run is worth: calls of ONNX Runtime and of ours take a few tenths of a millisecond.
-WORTHWHILE = 0.004
-#: Tokens of the largest batch.
-MOST_TOKENS = 4096
-#: Batch sizes that were found, by recipe and form of the line.
-_sizes: process.Table[tuple[str, str], int] = process.Table(64)
-
-
 class Work(Preparation):
     """All steps of one call.
 
@@ -175,24 +168,8 @@ class Work(Preparation):
         self.counted = batch_size is not None
         #: Batch size of the preparer's table: of tokens, the least that is run at once.
         self.least = self.preparer.batch_size(form)
-        self.batch_size = batch_size or _sizes.get((plan.recipe.key, form)) or self.least
-        self._form = form
-
-    def note_pace(self, tokens: int, seconds: float) -> None:
-        """Let batches grow where a graph is so quick that its calls cost as much as its work.
-
-        Parameters
-        ----------
-        tokens : int
-            Of a batch, without padding.
-        seconds : float
-            Of processor time that its run took.
-        """
-        if not self.counted and 2 * tokens >= self.least and self.batch_size < MOST_TOKENS:
-            size = min(MOST_TOKENS, int(tokens / max(seconds, 1e-6) * WORTHWHILE))
-            if size >= 2 * self.batch_size:
-                self.batch_size = size
-                _sizes.keep((self.plan.recipe.key, self._form), size)
+        self.place = plan.recipe.key, form
+        self.batch_size = batch_size or _pace.sizes.get(self.place) or self.least
 
     @cached_property
     def cancel(self) -> runtime.Cancel:

@@ -41,4 +41,4 @@ def runs(monkeypatch):
 @pytest.fixture(autouse=True)
 def small_batches():
     """Let every test begin with batches that have not grown in another one."""
-    stream._work._sizes.clear()
+    stream._pace.sizes.clear()

@@ -6,7 +6,7 @@ import pytest
 from skltransfer import PretrainedEmbedder, load_card, testing
 from skltransfer._engine import plan, runtime, stream
 from skltransfer._engine.samples import Samples
-from skltransfer._engine.stream import _cut, _line, _work
+from skltransfer._engine.stream import _cut, _line, _pace, _work
 from skltransfer.testing import text_rows
 from tests.modalities.text.support import MIXED, ROWS, TEXTS, long, rows_run, windows
 
@@ -114,18 +114,18 @@ def work_of(made, batch_size=None):
 
 def test_batches_of_a_quick_graph_grow_and_the_next_call_knows(made):
     work = work_of(made)
-    work.note_pace(512, 0.004)
+    _pace.note(work, 512, 0.004)
     assert work.batch_size == 512  # a run that takes its time already
-    work.note_pace(512, 0.001)
+    _pace.note(work, 512, 0.001)
     assert work.batch_size == work_of(made).batch_size == 2048
-    work.note_pace(512, 0.0)
-    assert work.batch_size == _work.MOST_TOKENS
+    _pace.note(work, 512, 0.0)
+    assert work.batch_size == _pace.MOST
 
 
 @pytest.mark.parametrize(("size", "tokens"), [(3, 512), (None, 100)])
 def test_size_that_was_given_and_small_batches_say_nothing_of_the_pace(made, size, tokens):
     work = work_of(made, size)
-    work.note_pace(tokens, 0.0001)
+    _pace.note(work, tokens, 0.0001)
     assert work.batch_size == (size or 512)
 
 

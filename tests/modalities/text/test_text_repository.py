@@ -326,3 +326,11 @@ def test_other_layer_than_the_card_s_is_not_normalized(tmp_path):
     files = modules("Transformer", "Pooling", "Normalize", pooling_mode="cls")
     got = PretrainedEmbedder(save(tmp_path, **files), layer="tokens").transform(["four"])
     np.testing.assert_allclose(got[0], states("four")[0], rtol=1e-5)
+
+
+def test_description_that_is_too_long_or_too_deep_is_refused(tmp_path):
+    folder = save(tmp_path)
+    for text in ('{"a": "' + "x" * 4_200_000 + '"}', '{"a": ' + "[" * 100_000):
+        (folder / "tokenizer_config.json").write_text(text)
+        with pytest.raises(CardError, match=r"tokenizer_config.json' cannot be read as JSON"):
+            load_card(folder, pool="mean")

@@ -7,11 +7,12 @@ takes, what its authors put before a query. These files say it; where they do no
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from skltransfer._engine import process
+from skltransfer._engine.modalities.text._tokens import parse_tokenizer
 from skltransfer.cards import ASKED, Card, GraphInfo
 from skltransfer.errors import CardError
 
@@ -26,8 +27,8 @@ SWITCHES = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-#: Bytes of a tokenizer.json that is looked at: those of 250,000 words take 17 million.
-MOST = 2**28
+#: Bytes of a description. The largest are of tokenizers with thousands of added tokens, a million.
+MOST = 4 * 2**20
 #: What tokenizers of transformers write where they have no limit is 1e30.
 NO_LIMIT = 1_000_000
 
@@ -94,23 +95,28 @@ class _Reader:
 
     def __call__(self, name: str) -> Any:
         """Return the content of a file; an empty dict if the card has none."""
-        path = next((path for path in self._paths if path == name or path.endswith(f"/{name}")), None)
+        path = self._find(name)
         if path is None:
             return {}
-        data = process.read_once(self._folder / path, None)
+        data = process.read_once(path, None)
         try:
             if len(data) > MOST:
                 raise ValueError(f"it has {len(data):,} bytes")
             return json.loads(data)
         except (ValueError, RecursionError) as err:
-            raise CardError(f"{str(self._folder / path)!r} cannot be read as JSON: {err}") from err
+            raise CardError(f"{str(path)!r} cannot be read as JSON: {err}") from err
 
-    def of_tokenizer(self) -> Mapping[str, Any]:
-        """Return the content of tokenizer.json; nothing of one that is refused when it is opened."""
+    def _find(self, name: str) -> Path | None:
+        found = (path for path in self._paths if path == name or path.endswith(f"/{name}"))
+        return next((self._folder / path for path in found), None)
+
+    def tokenizer(self) -> Any:
+        """Return the tokenizer, which a child process has tried; None instead of one that is refused when opened."""
+        path = self._find("tokenizer.json")
         try:
-            return self.mapping("tokenizer.json")
+            return None if path is None else parse_tokenizer(process.read_once(path, None), path.name)
         except CardError:
-            return {}
+            return None
 
     def mapping(self, name: str) -> Mapping[str, Any]:
         """Return the content of a file that holds an object."""
@@ -185,9 +191,9 @@ def _prompts(read: _Reader) -> dict[str, Any]:
 
 def _tokens(read: _Reader, info: GraphInfo) -> dict[str, Any]:
     """Return what tokenizer and graph say of the tokens."""
-    tokenizer, config = read.of_tokenizer(), read.mapping("tokenizer_config.json")
+    tokenizer, config = read.tokenizer(), read.mapping("tokenizer_config.json")
     own = read.mapping("sentence_bert_config.json")
-    truncation = tokenizer.get("truncation") or {}
+    truncation = getattr(tokenizer, "truncation", None) or {}
     limits = [own.get("max_seq_length"), truncation.get("max_length"), config.get("model_max_length")]
     said = [int(limit) for limit in limits if isinstance(limit, int | float) and 0 < limit < NO_LIMIT]
     most = [info.positions] if info.positions else []
@@ -201,11 +207,11 @@ def _tokens(read: _Reader, info: GraphInfo) -> dict[str, Any]:
     }
 
 
-def _pad(tokenizer: Mapping[str, Any], config: Mapping[str, Any]) -> int:
+def _pad(tokenizer: Any, config: Mapping[str, Any]) -> int:
     """Return the id of the padding token; 0 where nothing says it."""
     token = config.get("pad_token")
     token = token.get("content") if isinstance(token, dict) else token
-    added: Sequence[Any] = tokenizer.get("added_tokens") or []
-    ids = [t.get("id") for t in added if isinstance(t, dict) and token and t.get("content") == token]
-    ids.append((tokenizer.get("padding") or {}).get("pad_id", 0))
-    return next((number for number in ids if isinstance(number, int) and number >= 0), 0)
+    if tokenizer is None:
+        return 0
+    known = tokenizer.token_to_id(token) if isinstance(token, str) else None
+    return int((tokenizer.padding or {}).get("pad_id", 0) if known is None else known)

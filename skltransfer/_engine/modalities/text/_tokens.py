@@ -256,7 +256,7 @@ def open_tokenizer(file: File, spec: TextSpec) -> Tokenizer:
         return _open(file, spec)
 
 
-def _set_case(tokenizer: Tokenizer, library: Any, lowercase: bool | None) -> None:
+def _set_case(tokenizer: Tokenizer, lowercase: bool | None) -> None:
     """Let a tokenizer lower-case its texts, or not, as its authors set beside tokenizer.json."""
     normalizer = tokenizer.normalizer
     if lowercase is None or getattr(normalizer, "lowercase", None) == lowercase:
@@ -265,8 +265,9 @@ def _set_case(tokenizer: Tokenizer, library: Any, lowercase: bool | None) -> Non
         normalizer.lowercase = lowercase
         tokenizer.normalizer = normalizer
     elif lowercase:
-        lower = library.normalizers.Lowercase()
-        tokenizer.normalizer = library.normalizers.Sequence([lower, normalizer]) if normalizer else lower
+        normalizers = need("tokenizers.normalizers", extra="text")
+        lower = normalizers.Lowercase()
+        tokenizer.normalizer = normalizers.Sequence([lower, normalizer]) if normalizer else lower
 
 
 #: Held while a tokenizer is opened: many threads of one call want the same.
@@ -275,24 +276,36 @@ _opening = process.lock()
 
 @process.memo(16, survives_fork=False)
 def _open(file: File, spec: TextSpec) -> Tokenizer:
-    # Our workers are the threads; the library's own would come on top, and it warns about them after a fork.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    library = need("tokenizers", extra="text")
-    content = file.read()
-    try:
-        tokenizer = library.Tokenizer.from_str(content.decode())
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException as err:  # a panic of Rust is no Exception
-        raise CardError(f"{file.path.name!r} is no tokenizer: {err}") from err
+    tokenizer = parse_tokenizer(file.read(), file.path.name)
     special = tokenizer.num_special_tokens_to_add(False)
     if spec.max_length <= special:
         raise CardError(
             f"max_length={spec.max_length} leaves no room for a token of the text beside {special} special ones; give "
             f"at least {special + 1}."
         )
-    _set_case(tokenizer, library, spec.lowercase)
+    _set_case(tokenizer, spec.lowercase)
     tokenizer.no_padding()
     tokenizer.enable_truncation(spec.max_length, direction=spec.truncation)
     tokenizer.encode_special_tokens = True  # "[PAD]" in a text is five characters, not a token
-    return tokenizer  # type: ignore[no-any-return]  # tokenizers is not typed
+    return tokenizer
+
+
+def parse_tokenizer(content: bytes, name: str) -> Tokenizer:
+    """Parse a tokenizer.json.
+
+    Raises
+    ------
+    MissingDependencyError
+        If tokenizers is not installed.
+    CardError
+        If it is no tokenizer.
+    """
+    # Our workers are the threads; the library's own would come on top, and it warns about them after a fork.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    library = need("tokenizers", extra="text")
+    try:
+        return library.Tokenizer.from_str(content.decode())  # type: ignore[no-any-return]  # tokenizers is not typed
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as err:  # a panic of Rust is no Exception
+        raise CardError(f"{name!r} is no tokenizer: {err}") from err
