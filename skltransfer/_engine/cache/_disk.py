@@ -86,6 +86,11 @@ class DiskCache:
             self._disconnect()
             self._closed = True
 
+    def __del__(self) -> None:
+        """Close the connection, or Python warns of it, from 3.13 on."""
+        if (db := self.__dict__.get("_db")) is not None:
+            db.close()
+
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
         """Return the rows that are known and whose checksum holds."""
         known: dict[bytes, Row] = {}

@@ -50,7 +50,7 @@ def in_bands(monkeypatch):
 
 
 #: Levels by which a picture made in parts may differ: Pillow 12 rounds once more where the whole is shrunk first.
-MOST = 1 if int(PIL.__version__.partition(".")[0]) >= 13 else 2
+LEVELS = 1 if int(PIL.__version__.partition(".")[0]) >= 13 else 2
 SPECS = [
     ImageSpec((24, 20), "shorter", 28),
     ImageSpec((24, 20), "squash", interpolation="bicubic"),
@@ -61,7 +61,7 @@ SPECS = [
 
 def assert_close(got, want, spec):
     apart = np.abs(got.astype(int) - want.astype(int))
-    assert spec.interpolation == "nearest" or apart.max() <= MOST  # it may take the neighbor
+    assert spec.interpolation == "nearest" or apart.max() <= LEVELS  # it may take the neighbor
     assert (apart > 0).mean() < (0.1 if spec.interpolation == "nearest" else 0.02)
 
 
