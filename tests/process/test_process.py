@@ -204,6 +204,7 @@ def test_chosen_interpreter_is_used(monkeypatch):
     assert "Their Python is '/no/such/python'; to name another: SKLTRANSFER_PYTHON=" in caught.value.machine
 
 
+@pytest.mark.usefixtures("nothing_tried")
 def test_interpreter_that_is_no_python_does_not_accuse_the_model(tmp_path, monkeypatch):
     path = testing.save_backbone(testing.array_backbone(), tmp_path, pin=False)
     monkeypatch.setenv("SKLTRANSFER_PYTHON", "/bin/false")
