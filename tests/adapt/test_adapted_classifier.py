@@ -228,7 +228,9 @@ def test_domains_are_routed_through_pipelines_and_searches():
 def test_every_sample_is_embedded_once(tmp_path):
     model = testing.save_backbone(testing.image_backbone(), tmp_path)
     images, y = testing.noise_images(40), ["a", "b"] * 10 + [None] * 20
-    pipeline = make_pipeline(PretrainedEmbedder(model, device="cpu"), AdaptedClassifier(LogisticRegression(max_iter=1000)))
+    pipeline = make_pipeline(
+        PretrainedEmbedder(model, device="cpu"), AdaptedClassifier(LogisticRegression(max_iter=1000))
+    )
     skltransfer.reset()
     everything = [(np.arange(40), np.arange(40))]
     grid = {"adaptedclassifier__align": [None, "moments", "coral"]}
