@@ -6,12 +6,14 @@ The place of a row is one number, so that a row costs a key, a number and its sh
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from skltransfer._engine.cache._spill import SpillFile
+from skltransfer._engine.cache._unkept import SAMPLE
 
 Row = npt.NDArray[Any]
 
@@ -38,19 +40,21 @@ class Block:
 
     Attributes
     ----------
-    keys : list of bytes
-        Of the rows, in their order.
+    count : int
+        Rows it has.
     rows : ndarray or None
         The rows for readers, who cannot write to it; None once they are in a file.
     file : SpillFile or None
         Where they are then.
     """
 
-    __slots__ = ("_dtype", "_shape", "_space", "_start", "file", "keys", "number", "rows")
+    __slots__ = ("_dtype", "_samples", "_shape", "_space", "_start", "count", "file", "number", "rows")
 
     def __init__(self, number: int, like: Row, capacity: int) -> None:
         self.number = number
-        self.keys: list[bytes] = []
+        self.count = 0
+        #: What of each key is the sample's. A list of keys the garbage collector would walk through.
+        self._samples = bytearray()
         self._shape, self._dtype = like.shape, like.dtype
         self._space: Row | None = np.empty((capacity, *like.shape), like.dtype)
         self.rows: Row | None = self._space.view()
@@ -66,20 +70,26 @@ class Block:
     @property
     def nbytes(self) -> int:
         """Bytes of the rows it has; room that is not used yet is not resident."""
-        return len(self.keys) * self.row_bytes
+        return self.count * self.row_bytes
 
     @property
     def full(self) -> bool:
         """Whether no row can be added."""
-        return self._space is None or len(self.keys) == len(self._space)
+        return self._space is None or self.count == len(self._space)
 
     def add(self, key: bytes, row: Row) -> int:
         """Copy a row, and return its place."""
         assert self._space is not None
-        slot = len(self.keys)
+        slot = self.count
         self._space[slot] = row
-        self.keys.append(key)
+        self._samples += key[:SAMPLE]
+        self.count += 1
         return self.number << BITS | slot
+
+    def keys(self, recipe: bytes) -> Iterator[bytes]:
+        """Yield the keys of the rows, which are of that recipe."""
+        for start in range(0, len(self._samples), SAMPLE):
+            yield bytes(self._samples[start : start + SAMPLE]) + recipe
 
     def spill(self, file: SpillFile) -> None:
         """Move the rows to a file.
@@ -90,7 +100,7 @@ class Block:
             If they cannot be written; they stay in memory.
         """
         assert self._space is not None
-        self._start = file.append(memoryview(self._space[: len(self.keys)].tobytes()))
+        self._start = file.append(memoryview(self._space[: self.count].tobytes()))
         self.file, self._space, self.rows = file, None, None
 
     def read(self, slot: int, count: int) -> Row | None:
@@ -125,14 +135,14 @@ class Shelf:
         kind = row.shape, row.dtype
         block = self._open.get(kind)
         if block is None or block.full or block.number not in self.memory:
-            begun = FIRST_ROWS if block is None else 2 * len(block.keys)
+            begun = FIRST_ROWS if block is None else 2 * block.count
             most = min(SLOT, BLOCK_BYTES // max(1, row.nbytes))
             block = self._open[kind] = self.memory[number] = Block(number, row, max(1, min(begun, most)))
         return block
 
     def oldest(self) -> Block | None:
         """Return the oldest block in memory that has rows."""
-        return next((block for block in self.memory.values() if block.keys), None)
+        return next((block for block in self.memory.values() if block.count), None)
 
     def spill(self, block: Block) -> None:
         """Move a block to a file.

@@ -250,16 +250,16 @@ class MemoryCache:
             return False
         shelf = self._shelves[other]
         for block in shelf.pop_newest():
-            self._drop(block)
+            self._drop(block, other)
         if not shelf.memory and not shelf.spilled:
             del self._shelves[other]
         return True
 
-    def _drop(self, block: Block) -> None:
+    def _drop(self, block: Block, recipe: bytes) -> None:
         del self._blocks[block.number], self._rows[block.number]
-        for key in block.keys:
+        for key in block.keys(recipe):
             del self._index[key]
-        self.bytes -= len(block.keys) * OVERHEAD
+        self.bytes -= block.count * OVERHEAD
         if block.file is None:
             self.bytes -= block.nbytes
         else:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -18,16 +18,19 @@ from skltransfer._engine.stream._open import open_backbone
 from skltransfer.errors import ModelError, SklTransferError, Unreadable
 
 
-@dataclass
+@dataclass(slots=True)
 class Item:
-    """A sample on its way; what is no longer needed is let go."""
+    """A sample on its way; what is no longer needed is let go.
+
+    There are thousands at a time, so an item is one object to the garbage collector, not three.
+    """
 
     index: int
     sample: Any
     source: Any = None
     #: Digest of the content and key of the recipe; empty where nothing is cached.
     key: bytes = b""
-    pieces: list[Piece] = field(default_factory=list)
+    pieces: Sequence[Piece] = ()
     #: Counts the bytes of sample or source.
     lease: Lease | None = None
 
