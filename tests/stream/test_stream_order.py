@@ -66,7 +66,7 @@ def test_samples_are_drawn_lazily_and_a_bounded_number_ahead(form, plan, replace
     line = form(plan, 2, 4)
     line.close()
     assert finished == 1000
-    assert ahead <= (line.workers + 2) * _intake.CHUNK + (line.in_flight + 1) * line.window
+    assert ahead <= (line.workers + 3) * _intake.CHUNK + (line.in_flight + 1) * line.window
 
 
 def test_batches_in_flight_are_bounded(form, plan, monkeypatch):

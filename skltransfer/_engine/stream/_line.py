@@ -76,8 +76,8 @@ class Line(ABC):
 
     @property
     def in_flight(self) -> int:
-        """Batches submitted and not collected: enough to keep the workers busy."""
-        return 2 * self.workers
+        """Batches submitted and not collected: enough for the workers while the caller's thread hands a window on."""
+        return 4 * self.workers
 
     @property
     def ahead(self) -> int:
