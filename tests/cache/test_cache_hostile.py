@@ -13,7 +13,7 @@ import pytest
 
 from skltransfer import PretrainedEmbedder
 from skltransfer._engine import cache
-from skltransfer._engine.cache import DiskCache, _disk, _folder, _record
+from skltransfer._engine.cache import DiskCache, _claims, _disk, _folder, _record
 from skltransfer.errors import CacheError, CacheWarning
 from skltransfer.testing import image_rows, noise_images
 from tests.cache.support import ROW, assert_equal, key, rows
@@ -123,10 +123,17 @@ FOREIGN = {
     "view": ["DROP TABLE rows", "CREATE VIEW rows AS SELECT 1 AS id, x'00' AS key, x'00' AS record"],
     "table": ["CREATE TABLE another (a)"],
     "column": ["ALTER TABLE rows ADD COLUMN more TEXT DEFAULT 'x'"],
-    "generated column": ["ALTER TABLE claims ADD COLUMN more GENERATED ALWAYS AS (key) VIRTUAL"],
+    "generated column": ["ALTER TABLE claims ADD COLUMN more GENERATED ALWAYS AS (id) VIRTUAL"],
     "index": ["CREATE INDEX more ON rows (length(record))"],
-    "other table": ["DROP TABLE claims", "CREATE TABLE claims (key BLOB UNIQUE CHECK (0), owner TEXT, until REAL)"],
+    "other table": ["DROP TABLE claims", "CREATE TABLE claims (id BLOB UNIQUE CHECK (0), owner TEXT)"],
 }
+
+
+def test_claims_of_an_earlier_version_are_dropped_and_its_rows_kept(folder, open_disk):
+    change(folder, "DROP TABLE claims", _folder.OLD_CLAIMS)
+    assert cache.info(folder).rows == 9
+    found, said = used(open_disk, folder)
+    assert (len(found), said) == (10, [])
 
 
 @pytest.mark.parametrize("what", FOREIGN)
@@ -155,15 +162,19 @@ def test_trigger_that_comes_while_the_folder_is_used_is_refused(folder, open_dis
 # Records and claims
 
 
+RECIPE = "(SELECT substr(key, 17) FROM rows WHERE id = 1)"
+CLAIMED = "(SELECT substr(key, 1, 16) FROM rows WHERE id = 1)"
 ODD = {
     "null key": "INSERT INTO rows (key, record) VALUES (NULL, x'00')",
     "text key": "INSERT INTO rows (key, record) VALUES ('k', 'text')",
     "number as record": "UPDATE rows SET record = 1.5 WHERE id = 3",
     "zeros": "UPDATE rows SET record = zeroblob(1000000) WHERE id = 3",
     "another's record": "UPDATE rows SET record = (SELECT record FROM rows WHERE id = 4) WHERE id = 3",
-    "claim for ever": "INSERT INTO claims VALUES ((SELECT key FROM rows WHERE id = 1), 'elsewhere 1', 1e300)",
-    "claim until text": "INSERT INTO claims VALUES ((SELECT key FROM rows WHERE id = 1), 'elsewhere 1', 'text')",
-    "claim of nobody": "INSERT INTO claims VALUES ((SELECT key FROM rows WHERE id = 1), NULL, NULL)",
+    "claim for ever": f"INSERT INTO claims VALUES (x'01', 'elsewhere 1', {RECIPE}, {CLAIMED}, 1e300)",
+    "claim until text": f"INSERT INTO claims VALUES (x'01', 'elsewhere 1', {RECIPE}, {CLAIMED}, 'text')",
+    "claim of nobody": f"INSERT INTO claims VALUES (NULL, NULL, {RECIPE}, {CLAIMED}, NULL)",
+    "claim of text": f"INSERT INTO claims VALUES (x'01', 'elsewhere 1', {RECIPE}, 'text', unixepoch() + 20.0)",
+    "claim of all": f"INSERT INTO claims VALUES (x'01', 'elsewhere 1', {RECIPE}, zeroblob(2000000), unixepoch() + 20.0)",
 }
 
 
@@ -180,7 +191,7 @@ def test_odd_record_or_claim_is_ignored(folder, open_disk, what):
 @pytest.mark.parametrize("number", ["0", "-1", "9" * 30, "x", ""])
 def test_claim_of_an_odd_process_ends_with_its_lease(folder, open_disk, monkeypatch, number):
     disk = open_disk(folder)
-    monkeypatch.setattr(_disk, "_owner", lambda: f"{_disk.platform.node()} {number}")
+    monkeypatch.setattr(_claims, "_owner", lambda: f"{_claims.platform.node()} {number}")
     disk.claim([key(50)])
     monkeypatch.setattr(_disk.time, "time", lambda now=time.time: now() + 31)
     assert disk.claim([key(50)]) == {key(50)}

@@ -7,18 +7,17 @@ is a miss and is computed again. `_folder` opens it.
 from __future__ import annotations
 
 import contextlib
-import os
-import platform
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
 from skltransfer._engine import process
 from skltransfer._engine.cache import _folder, _limits
 from skltransfer._engine.cache._blocks import Row
-from skltransfer._engine.cache._memory import LEASE
+from skltransfer._engine.cache._claims import Claims
 from skltransfer._engine.cache._record import decode, encode
 from skltransfer._engine.cache._room import Session
 from skltransfer._engine.cache._unkept import Unkept, in_words, recipe_of
@@ -32,11 +31,9 @@ KEYS_PER_QUERY = 1000
 REST = 60.0
 #: Errors of a disk, of SQLite (whose messages quote damaged files, whatever bytes these hold) and of `_folder`.
 REFUSALS = (sqlite3.Error, OSError, CacheError, MemoryError, UnicodeDecodeError)
-#: Rows put between two looks at how large the file has become.
+#: Rows put in one statement, between two looks at how large the file has become. Python's lock is taken after every
+#: statement, and the workers hold it, too.
 SLICE = 128
-#: Seconds by which clocks of machines that share a folder may differ; a claim that ends later than any lease is no
-#: claim of ours, and nobody waits for it.
-SKEW = 60.0
 
 
 class DiskCache:
@@ -69,7 +66,7 @@ class DiskCache:
     ) -> None:
         self.folder, self.limit = folder, limit
         self._session, self._say = session or Session(), say
-        self._unkept = Unkept()
+        self._unkept, self._claims = Unkept(), Claims()
         #: Changes with every transaction of other connections than this, as far as `claim` has seen.
         self.version = 0
         self._lock = process.lock()
@@ -124,8 +121,8 @@ class DiskCache:
                 for recipe, some in records.items():
                     for start in range(0, len(some), SLICE):
                         self._insert(db, recipe, some[start : start + SLICE], limit, unkept)
-                db.executemany("DELETE FROM claims WHERE key = ?", [(key,) for key in rows])
-                db.execute("UPDATE claims SET until = ? WHERE owner = ?", (time.time() + LEASE, _owner()))
+                self._claims.end(db, rows.keys(), come=True)
+                self._claims.renew(db)
                 self._count(db, {recipe: len(some) for recipe, some in records.items()})
             return unkept
 
@@ -136,13 +133,9 @@ class DiskCache:
 
         def enter(db: sqlite3.Connection) -> set[bytes]:
             with self._transaction(db):
-                self._drop_dead_claims(db)
-                insert = "INSERT OR IGNORE INTO claims (key, owner, until) VALUES (?, ?, ?)"
-                until, owner, taken = time.time() + LEASE, _owner(), _claimed(db, keys)
-                free = [key for key in keys if key not in taken]
-                db.executemany(insert, [(key, owner, until) for key in free])
+                free = self._claims.enter(db, keys)
                 (self.version,) = db.execute("PRAGMA data_version").fetchone()
-                return set(free)
+                return free
 
         return self._use(enter, set(keys))  # a cache that cannot be used keeps nobody waiting
 
@@ -151,7 +144,7 @@ class DiskCache:
 
         def end(db: sqlite3.Connection) -> None:
             with self._transaction(db):
-                db.executemany("DELETE FROM claims WHERE key = ?", [(key,) for key in keys])
+                self._claims.end(db, keys, come=False)
 
         if keys:
             self._use(end, None)
@@ -241,23 +234,14 @@ class DiskCache:
                 db.execute("ROLLBACK")
             raise
 
-    @staticmethod
-    def _drop_dead_claims(db: sqlite3.Connection) -> None:
-        """Drop the claims of processes that ended without a word, or have said nothing for too long."""
-        owners = [owner for (owner,) in db.execute("SELECT DISTINCT owner FROM claims")]
-        dead = [(owner,) for owner in owners if _is_dead(owner)]
-        db.executemany("DELETE FROM claims WHERE owner IS ?", dead)
-        now = time.time()
-        limits = (now, now + LEASE + SKEW)
-        db.execute("DELETE FROM claims WHERE typeof(until) != 'real' OR until NOT BETWEEN ? AND ?", limits)
-
     def _insert(
         self, db: sqlite3.Connection, recipe: bytes, records: list[tuple[bytes, bytes]], limit: int, unkept: Unkept
     ) -> None:
         """Insert rows of a recipe, or count them as not kept if no others may go for them."""
         size = sum(len(record) for _, record in records)
         if not (self._session.rests(recipe) and _used(db) + size > limit):
-            db.executemany("INSERT OR REPLACE INTO rows (key, record) VALUES (?, ?)", records)
+            places = ",".join(["(?, ?)"] * len(records))
+            db.execute(f"INSERT OR REPLACE INTO rows (key, record) VALUES {places}", [*chain.from_iterable(records)])
             if self._shrink(db, recipe, limit):
                 return
             db.executemany("DELETE FROM rows WHERE key = ?", [(key,) for key, _ in records])
@@ -276,16 +260,6 @@ class DiskCache:
         db.executemany(_folder.COUNT, counts)
 
 
-def _claimed(db: sqlite3.Connection, keys: Sequence[bytes]) -> set[bytes]:
-    """Return those of the keys that are claimed."""
-    taken: set[bytes] = set()
-    if db.execute("SELECT 1 FROM claims LIMIT 1").fetchone():
-        for start in range(0, len(keys), KEYS_PER_QUERY):
-            part = keys[start : start + KEYS_PER_QUERY]
-            taken.update(k for (k,) in db.execute(f"SELECT key FROM claims WHERE key IN ({_marks(part)})", part))
-    return taken
-
-
 def _marks(values: Sequence[object]) -> str:
     """Return a question mark for each value of a statement."""
     return ",".join("?" * len(values))
@@ -301,22 +275,3 @@ def _used(db: sqlite3.Connection) -> int:
         db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
     )
     return int((pages - free) * size)
-
-
-def _owner() -> str:
-    """Name this process among those that share a folder."""
-    return f"{platform.node()} {os.getpid()}"
-
-
-def _is_dead(owner: object) -> bool:
-    """Return whether a process that ran on this machine has ended; what cannot be known is left to its lease."""
-    host, _, number = str(owner).rpartition(" ")
-    if os.name != "posix" or host != platform.node():
-        return False
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, ValueError, OverflowError):
-        return False
-    return False

@@ -23,9 +23,11 @@ FILES = tuple(FILE + ending for ending in ("-journal", "-wal", "-shm", ""))
 #: Everything a database may hold, as SQLite records it.
 TABLES = {
     "rows": "CREATE TABLE rows (id INTEGER PRIMARY KEY, key BLOB UNIQUE, record BLOB)",
-    "claims": "CREATE TABLE claims (key BLOB UNIQUE, owner TEXT, until REAL)",
+    "claims": "CREATE TABLE claims (id BLOB UNIQUE, owner TEXT, recipe BLOB, samples BLOB, until REAL)",
     "counts": "CREATE TABLE counts (recipe BLOB UNIQUE, hits INTEGER, misses INTEGER)",
 }
+#: The claims of 0.1, which are dropped: they are those of processes that run.
+OLD_CLAIMS = "CREATE TABLE claims (key BLOB UNIQUE, owner TEXT, until REAL)"
 #: Adds to the rows of a recipe that were found in the folder, and to those that had to be computed.
 COUNT = (
     "INSERT INTO counts (recipe, hits, misses) VALUES (?, ?, ?) "
@@ -41,7 +43,9 @@ LONGEST = 2**28
 #: Without checking the schema's functions, and without mapping the database: see the module's docstring.
 #: ``synchronous`` is off because nothing here is worth waiting for the disk: a killed process loses nothing, and after
 #: a power failure rows that are torn fail their checksum.
+#: Pages of 8 KB, where the database is new: of 4 KB each would hold three rows and room for half of one.
 SETTINGS = (
+    "PRAGMA page_size = 8192",
     "PRAGMA trusted_schema = OFF",
     "PRAGMA cell_size_check = ON",
     "PRAGMA mmap_size = 0",
@@ -170,8 +174,11 @@ def _prepare(db: sqlite3.Connection) -> None:
 
 
 def _create_tables(db: sqlite3.Connection) -> None:
-    if len(_schema(db)) < len(TABLES) + len(INDICES):
+    old = ("table", "claims", OLD_CLAIMS) in _schema(db)
+    if old or len(_schema(db)) < len(TABLES) + len(INDICES):
         db.execute("BEGIN IMMEDIATE")
+        if old:
+            db.execute("DROP TABLE claims")
         for table in TABLES.values():
             db.execute(table.replace("TABLE", "TABLE IF NOT EXISTS", 1))
         db.execute("COMMIT")
@@ -204,6 +211,8 @@ def check_schema(db: sqlite3.Connection) -> None:
         With the name of the first.
     """
     for kind, name, sql in _schema(db):
+        if (name, sql) == ("claims", OLD_CLAIMS):
+            continue
         if (kind, sql) != ("table", TABLES.get(name)) and (kind, sql, name in INDICES) != ("index", None, True):
             raise CacheError(f"the database holds {kind} {name!r:.300}, which skltransfer did not write")
 

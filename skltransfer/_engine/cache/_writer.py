@@ -76,7 +76,11 @@ class FolderCache:
             known: dict[bytes, Row] = {}
             for queued in (self._writing, self._queue):
                 known |= {key: queued[key] for key in keys if key in queued} if queued else {}
-        if rest := [key for key in keys if key not in known and not self._is_absent(key)]:
+            # Nobody else can have put a row that is ours to compute, and hardly one that was missing just now.
+            late = time.monotonic() - self._checked >= DELAY
+            ours, absent = self._ours, () if late else self._absent
+            rest = [key for key in keys if key not in known and key not in ours and key not in absent]
+        if rest:
             found = self._reader.get(rest)
             known |= found
             with self._lock:
@@ -154,10 +158,6 @@ class FolderCache:
 
     def reset(self) -> None:
         """Do nothing: rows in folders stay."""
-
-    def _is_absent(self, key: bytes) -> bool:
-        """Return whether a key need not be looked up again, since nobody can have put its row, or hardly."""
-        return key in self._ours or (key in self._absent and time.monotonic() - self._checked < DELAY)
 
     def _take(self) -> dict[bytes, Row]:
         """Move rows out of the queue, and return them to be written."""
