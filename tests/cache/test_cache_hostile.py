@@ -173,8 +173,8 @@ ODD = {
     "claim for ever": f"INSERT INTO claims VALUES (x'01', 'elsewhere 1', {RECIPE}, {CLAIMED}, 1e300)",
     "claim until text": f"INSERT INTO claims VALUES (x'01', 'elsewhere 1', {RECIPE}, {CLAIMED}, 'text')",
     "claim of nobody": f"INSERT INTO claims VALUES (NULL, NULL, {RECIPE}, {CLAIMED}, NULL)",
-    "claim of text": f"INSERT INTO claims VALUES (x'01', 'elsewhere 1', {RECIPE}, 'text', unixepoch() + 20.0)",
-    "claim of all": f"INSERT INTO claims VALUES (x'01', 'elsewhere 1', {RECIPE}, zeroblob(2000000), unixepoch() + 20.0)",
+    "claim of text": f"INSERT INTO claims VALUES (x'01', 'elsewhere 1', {RECIPE}, 'text', unixepoch() + 9.0)",
+    "claim of all": f"INSERT INTO claims VALUES (x'01', 'elsewhere 1', {RECIPE}, zeroblob(2 << 20), unixepoch() + 9.0)",
 }
 
 

@@ -93,6 +93,8 @@ class DiskCache:
         known: dict[bytes, Row] = {}
 
         def look_up(db: sqlite3.Connection) -> None:
+            if not keys or not db.execute("SELECT 1 FROM counts WHERE recipe = ?", (recipe_of(keys[0]),)).fetchone():
+                return  # none of its rows was ever put
             for start in range(0, len(keys), KEYS_PER_QUERY):
                 part = keys[start : start + KEYS_PER_QUERY]
                 query = f"SELECT id, key, record FROM rows WHERE key IN ({_marks(part)})"

@@ -86,7 +86,7 @@ class FolderCache:
             with self._lock:
                 if len(self._absent) > MOST_ABSENT:
                     self._absent.clear()
-                self._absent.update(key for key in rest if key not in found)
+                self._absent.update([key for key in rest if key not in found] if found else rest)
         self._issue_warning()
         return known
 

@@ -41,13 +41,15 @@ class Ledger:
         #: Rows that were computed and put into the cache.
         self._computed = 0
 
-    def known(self, items: list[Item]) -> dict[bytes, Any]:
-        """Return rows the cache has, by themselves or as parts of wider ones; those that do not fit are left out."""
+    def known(self, items: list[Item], *, again: bool = False) -> dict[bytes, Any]:
+        """Return rows the cache has, by themselves or, at first, as parts of wider ones, if they fit."""
         if self._cache is None or not items:
             return {}
         plan, wider = self._plan, self._plan.wider
-        rows = {key: plan.take(row) for key, row in self._cache.get([item.key for item in items]).items()}
-        if wider is not None and len(rows) < len(items):
+        rows = self._cache.get([item.key for item in items])
+        if plan.view is not None:
+            rows = {key: plan.take(row) for key, row in rows.items()}
+        if wider is not None and not again and len(rows) < len(items):
             own, other = plan.recipe.key.encode(), wider.recipe.key.encode()
             asked = {item.key.removesuffix(own) + other: item.key for item in items if item.key not in rows}
             rows |= {asked[key]: wider.take(row) for key, row in self._cache.get([*asked]).items()}
@@ -81,7 +83,7 @@ class Ledger:
         """Look entered items up once more: others may have computed them since. Return as `enter` does."""
         if not self.cached:
             return items, {}
-        known = self.known(items)
+        known = self.known(items, again=True)
         self.release(known.keys())
         placed = {index: known[item.key] for item in items if item.key in known for index in self.indices(item)}
         return [item for item in items if item.key not in known], placed
