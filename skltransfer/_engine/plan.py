@@ -167,6 +167,7 @@ def make(
     normalize: bool = False,
     precision: str = "auto",
     views: str | None = None,
+    dtype: str = "float32",
     **changes: Any,
 ) -> Plan:
     """Build a plan from a completed card and the user's choices.
@@ -178,7 +179,9 @@ def make(
     device : runtime.Device
         Where it will run.
     layer, pool, normalize, precision, views
-        As in `PretrainedEmbedder`.
+        As in `PretrainedEmbedder`; other views as in `Recipe`.
+    dtype : {"float32", "float16"}
+        Type of the rows; small numbers are for rows that are kept by the thousand, such as flattened maps.
     **changes
         Fields of the card's input to set for this plan, such as ``max_length``.
 
@@ -211,6 +214,7 @@ def make(
         axes=axes,
         views=views,
         constants=tuple(sorted((name, _frozen(value)) for name, value in card.constants.items())),
+        dtype=dtype,
     )
     _check_views(recipe, card)
     plan = Plan(card, recipe, device, _row_shape(recipe, shapes), digests=digests)
@@ -221,7 +225,8 @@ def _check_views(recipe: Recipe, card: Card) -> None:
     """Refuse views that samples do not have, or whose mean has no places."""
     if recipe.views is None:
         return
-    if recipe.views not in (known := modalities.of(recipe.input).views):
+    modality = modalities.of(recipe.input)
+    if recipe.views.partition(" ")[0] not in (*(known := modality.views), *modality.variants):
         raise CardError(
             f"views={recipe.views!r} is not for {card.modality} samples, which {card.name!r} takes"
             + (f"; they have {', '.join(map(repr, known))}." if known else ".")

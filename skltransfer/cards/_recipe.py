@@ -49,10 +49,13 @@ class Recipe:
         Kind of device ("cpu", "cuda", "tensorrt"): they differ in the last digits.
     axes : tuple of tuple of int
         For each layer the axes that pooling reduces, the batch axis being 0; empty for a layer that is a row already.
-    views : {"flip"} or None
-        ``"flip"``: a row is the mean of those of an image and of its mirror image.
+    views : str or None
+        ``"flip"``: a row is the mean of those of an image and of its mirror image. ``"mirror"``: that of the mirror
+        image; ``"crop K"``: that of a random part, another one for each number and sample.
     constants : tuple of (str, number or nested tuples of numbers)
         Values of inputs that hold no samples.
+    dtype : {"float32", "float16"}
+        Type of the rows.
     """
 
     graph: str
@@ -65,6 +68,7 @@ class Recipe:
     axes: tuple[Axes, ...] = ()
     views: str | None = None
     constants: tuple[tuple[str, Any], ...] = ()
+    dtype: str = "float32"
 
     @property
     def averaged(self) -> bool:
@@ -95,5 +99,7 @@ class Recipe:
         if self.views is not None:
             settled["views"] = self.views
         by_rule = [spatial_axes(len(axes) + 2, self.input.layout) if axes else () for axes in self.axes]
-        later = {"axes": self.axes} if by_rule != list(self.axes) else {}
+        later: dict[str, Any] = {"axes": self.axes} if by_rule != list(self.axes) else {}
+        if self.dtype != "float32":
+            later["dtype"] = self.dtype
         return {**settled, **later, **({"constants": self.constants} if self.constants else {})}

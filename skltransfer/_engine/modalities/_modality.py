@@ -153,6 +153,8 @@ class Modality:
         Roles of files a card must list.
     views : tuple of str
         Views that the mean may be taken of, as in `Recipe`.
+    variants : tuple of str
+        Views of which a row may be made, by the first word, as in `Recipe`.
     """
 
     name: str
@@ -172,6 +174,7 @@ class Modality:
     numbers: Numbers | None = None
     needs: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
 
     @property
     def numeric(self) -> bool:

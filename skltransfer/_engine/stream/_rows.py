@@ -28,7 +28,7 @@ class Rows:
     """
 
     def __init__(self, plan: Plan, count: int | None) -> None:
-        self.shape, self._ragged = plan.shape, plan.ragged
+        self.shape, self._ragged, self._dtype = plan.shape, plan.ragged, np.dtype(plan.recipe.dtype)
         self._count = FIRST_ROOM if count is None else count
         self._failed: list[int] = []
         self._room: Any = self._new(0)
@@ -59,7 +59,7 @@ class Rows:
         return self._room
 
     def _new(self, count: int) -> Any:
-        return np.empty((count, *(self.shape or (0,))), np.float32)
+        return np.empty((count, *(self.shape or (0,))), self._dtype)
 
     def _grow(self, count: int) -> None:
         if not len(self._room):  # where it is known how many come, once: a larger array is filled with zeros first

@@ -48,5 +48,6 @@ IMAGE = Modality(
     synthetic=synthetic,
     to_tensor=lambda sample, spec: to_tensor([sample], spec),
     views=("flip",),
+    variants=("mirror", "crop"),
     faster=lambda spec: None if spec.draft else dataclasses.replace(spec, draft=True),
 )

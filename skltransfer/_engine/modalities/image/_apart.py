@@ -31,6 +31,7 @@ def prepare(
     *,
     hurried: bool = False,
     views: str | None = None,
+    seed: bytes = b"",
     note: Callable[[int], object] = lambda bits: None,
 ) -> Pixels:
     """Decode and scale a file in a child process.
@@ -43,13 +44,12 @@ def prepare(
         Of the card.
     hurried, note
         As for `decode`.
-    views : str or None
+    views, seed
         As for `fit_views`.
 
     Returns
     -------
-    ndarray of shape (height, width, 3), uint8, RGB
-        With views, (2, height, width, 3).
+    ndarray of shape (views, height, width, 3), uint8, RGB
 
     Raises
     ------
@@ -57,7 +57,7 @@ def prepare(
         If it cannot be decoded, or not in time.
     """
     seconds = SECONDS + (0 if hurried else SECONDS_A_MEGAPIXEL * min(spec.max_pixels, 10**8) / 1e6)
-    request = json.dumps({"spec": dataclasses.asdict(spec), "seconds": seconds, "views": views})
+    request = json.dumps({"spec": dataclasses.asdict(spec), "seconds": seconds, "views": views, "seed": seed.hex()})
     try:
         said, pixels = process.pipe_child(__name__, request, data, seconds=2 * seconds + START)
     except process.ChildFailure as err:
@@ -71,7 +71,7 @@ def prepare(
         raise Unreadable(said)
     if said:
         note(int(said))
-    return np.frombuffer(pixels, np.uint8).reshape(*(() if views is None else (-1,)), *spec.size, 3)
+    return np.frombuffer(pixels, np.uint8).reshape(-1, *spec.size, 3)
 
 
 def answer(request: str, data: bytes) -> tuple[str, bytes]:
@@ -81,7 +81,7 @@ def answer(request: str, data: bytes) -> tuple[str, bytes]:
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given["spec"].items()}
     spec = ImageSpec(**fields)
     draft = partial(draft_size, spec=spec) if spec.draft else None
-    finish = partial(fit_views, spec=spec, views=given["views"])
+    finish = partial(fit_views, spec=spec, views=given["views"], seed=bytes.fromhex(given["seed"]))
     noted: list[int] = []
     try:
         seen = decode(data, max_pixels=spec.max_pixels, finish=finish, draft=draft, note=noted.append)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -30,7 +31,7 @@ def prepare_views(
     views: str | None = None,
     note: Callable[[int], object] = lambda bits: None,
 ) -> list[Pixels]:
-    """Decode a sample and scale it to the size of the graph's input, and perhaps its mirror image.
+    """Decode a sample and scale it to the size of the graph's input, as many views as are asked for.
 
     Parameters
     ----------
@@ -57,14 +58,25 @@ def prepare_views(
     if isinstance(source.data, np.ndarray):
         if source.data.shape[:2] == spec.size and spec.resize == "squash" and views is None:
             return [source.data]
-        return fit_views(Image.fromarray(source.data), spec, views)
+        return fit_views(Image.fromarray(source.data), spec, views, _seed(source, views))
     care = _limits.check(source.data, spec.max_pixels)
+    spec = _for_views(spec, views)
     if care.apart:
-        seen = _apart.prepare(source.data, spec, hurried=care.hurried, views=views, note=note)
-        return [seen] if views is None else list(seen)
+        seed = _seed(source, views)
+        return list(_apart.prepare(source.data, spec, hurried=care.hurried, views=views, seed=seed, note=note))
     draft = partial(draft_size, spec=spec) if spec.draft else None
-    finish = partial(fit_views, spec=spec, views=views)
+    finish = partial(fit_views, spec=spec, views=views, seed=_seed(source, views))
     return decode(source.data, max_pixels=spec.max_pixels, finish=finish, draft=draft, hurried=care.hurried, note=note)
+
+
+def _seed(source: Source, views: str | None) -> bytes:
+    """Return what random parts of a sample depend on; it is not computed where there are none."""
+    return source.digest() if views is not None and views.startswith("crop") else b""
+
+
+def _for_views(spec: ImageSpec, views: str | None) -> ImageSpec:
+    """Return how a picture is decoded: a part of it is scaled up, and needs all of its pixels."""
+    return dataclasses.replace(spec, draft=False) if views is not None and views.startswith("crop") else spec
 
 
 #: Weights of red, green and blue in a gray pixel, and their sum: those of Pillow, after ITU-R 601-2.
@@ -133,7 +145,7 @@ class ImagePreparer(Plain):
     def batch_size(self, form: str) -> int:
         """Return the number of images of a batch."""
         height, width = self.spec.size
-        pixels = height * width * (1 if self.views is None else 2)
+        pixels = height * width * (2 if self.views == "flip" else 1)
         return max(1, min(int(self.most[form]), int(self.sizes[form] // pixels)))
 
     def read(self, sample: Any) -> Source:
