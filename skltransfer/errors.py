@@ -13,7 +13,8 @@
     │   ├── ModelChangedError                    fitted with another backbone than the one that is there
     │   ├── UnsafeModelError                     a graph is refused before ONNX Runtime opens it
     │   ├── ProbeError                           a graph runs, but its rows are not embeddings
-    │   └── ConversionError                      a model cannot be converted to a card
+    │   ├── ConversionError                      a model cannot be converted to a card
+    │   └── TuningError                          a backbone cannot be fine-tuned
     ├── DeviceError              (RuntimeError)  the requested device cannot run
     │   └── OutOfMemoryError     (MemoryError)   not even one row fits into its memory
     ├── SampleError              (ValueError)    a sample cannot be read
@@ -52,6 +53,7 @@ __all__ = [
     "CacheWarning",
     "CardError",
     "ConversionError",
+    "TuningError",
     "DeviceError",
     "DeviceWarning",
     "DownloadError",
@@ -148,6 +150,10 @@ class ProbeError(ModelError):
 
 class ConversionError(ModelError):
     """A model cannot be converted, or the result would give other embeddings."""
+
+
+class TuningError(ModelError):
+    """A backbone cannot be fine-tuned; the message says why, and what can."""
 
 
 class DeviceError(SklTransferError, RuntimeError):

@@ -14,6 +14,7 @@ from skltransfer._engine.graph._pool import check_pool, check_same_places, joine
 from skltransfer._engine.graph._precision import float16_to_float32, typed, with_old_names
 from skltransfer._engine.graph._read import load, scan
 from skltransfer._engine.graph._resize import other_size, resized
+from skltransfer._engine.graph._tail import Parts, Tail, write_back
 from skltransfer._engine.graph._write import pieces
 
 __all__ = [
@@ -46,4 +47,7 @@ __all__ = [
     "typed",
     "float16_to_float32",
     "with_old_names",
+    "Parts",
+    "Tail",
+    "write_back",
 ]
