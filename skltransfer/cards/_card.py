@@ -87,6 +87,8 @@ class Card(RenamedFields):
         graph where its operators tell; where they do not, say it here.
     constants : mapping of str to number or list
         Values of inputs of the graph that hold no samples and are the same for all, such as ``{"task_id": 0}``.
+    learning_rate : float or None
+        Peak of the learning rate that suits its last blocks in fine-tuning; None: nobody has measured it.
     description, license, source, revision : str
         Where it comes from, and the terms it comes under.
     golden : mapping
@@ -110,6 +112,7 @@ class Card(RenamedFields):
     layers_table: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
     channels: Mapping[str, int] = field(default_factory=dict)
     constants: Mapping[str, Any] = field(default_factory=dict)
+    learning_rate: float | None = None
     description: str = ""
     license: str = ""
     source: str = ""
@@ -220,6 +223,7 @@ TYPES = {
     **dict.fromkeys(("files", "input", "layers", "channels", "constants", "golden", "measured", "prompts"), dict),
     "normalize": bool,
     "replaces": list,
+    "learning_rate": float,
 }
 
 
