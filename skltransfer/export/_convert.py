@@ -1,0 +1,177 @@
+"""What skl2onnx converts: the estimators that this room has no operators for, one at a time, on float32 rows."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import is_classifier, is_outlier_detector
+
+from skltransfer.errors import ExportError, need, shorten
+from skltransfer.export._graph import ML, Graph, Rows
+from skltransfer.export._linear import Found, flat
+
+if TYPE_CHECKING:
+    import onnx
+
+#: Options of skl2onnx that are right wherever its converter has them.
+OPTIONS: dict[str, Any] = {"zipmap": False}
+#: Versions of `ai.onnx.ml`: the oldest that the converter of an estimator takes. Old runtimes know 3, too.
+ML_VERSIONS = (1, 3)
+
+
+def _shaped(estimator: Any) -> Any:
+    """Return a voting classifier whose `transform`, which is not exported, has the form that skl2onnx wants."""
+    changed = copy.copy(estimator)
+    changed.flatten_transform = False
+    return changed
+
+
+#: Changes of an estimator that its converter needs, by the name of its class.
+REWRITES: dict[str, Callable[[Any], Any]] = {"VotingClassifier": _shaped}
+
+
+def relabeled(value: Any, classes: Any) -> Any:
+    """Return an estimator whose labels are the indices of its classes, sharing all that stays the same.
+
+    Parameters
+    ----------
+    value : object
+        A fitted estimator, or a part of one.
+    classes : ndarray of shape (n_classes,)
+        Labels to replace where an attribute called ``classes_`` holds exactly these.
+    """
+    if isinstance(value, list | tuple):
+        parts = [relabeled(part, classes) for part in value]
+        same = all(new is old for new, old in zip(parts, value, strict=True))
+        return value if same or hasattr(value, "_fields") else type(value)(parts)
+    if not hasattr(value, "get_params") and type(value).__name__ not in INNER:
+        return value
+    new = {name: _new_attribute(name, part, classes) for name, part in vars(value).items()}
+    if all(part is vars(value)[name] for name, part in new.items()):
+        return value
+    changed = copy.copy(value)
+    vars(changed).update(new)
+    return changed
+
+
+#: Parts of estimators that hold labels and are no estimators.
+INNER = {"_CalibratedClassifier"}
+
+
+def _new_attribute(name: str, value: Any, classes: Any) -> Any:
+    if name in ("classes_", "classes"):
+        known = np.asarray(value) if isinstance(value, np.ndarray) else None
+        same = known is not None and known.shape == np.shape(classes) and bool(np.all(known == classes))
+        return np.arange(len(value)) if same else value
+    return relabeled(value, classes)
+
+
+def converted(estimator: Any, width: int, opset: int, *, kind: str = "float32") -> onnx.ModelProto:
+    """Convert a fitted estimator.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Any that skl2onnx knows.
+    width : int
+        Number of columns.
+    opset : int
+        Version of ONNX's operators.
+    kind : {"float32", "str"}
+        Type of its input.
+
+    Raises
+    ------
+    ExportError
+        With skl2onnx's reason.
+    """
+    skl2onnx = need("skl2onnx", extra="export")
+    types = need("skl2onnx.common.data_types", extra="export")
+    tensor = {"float32": types.FloatTensorType, "str": types.StringTensorType}[kind]([None, width])
+    estimator = REWRITES.get(type(estimator).__name__, lambda same: same)(estimator)
+    options, reason = {id(estimator): chosen} if (chosen := _options(estimator)) else None, None
+    logging.getLogger("skl2onnx").setLevel(logging.ERROR)  # it logs every operator
+    for version in ML_VERSIONS:
+        versions = {"": opset, ML: version}
+        try:
+            model = skl2onnx.convert_sklearn(
+                estimator, initial_types=[("rows", tensor)], target_opset=versions, options=options
+            )
+        except Exception as err:  # noqa: BLE001 - converters raise what they like, ours is the one kind for it
+            reason = err
+        else:
+            return _at(model, opset)
+    raise ExportError(
+        f"{shorten(repr(estimator), 80)} cannot be converted: {shorten(' '.join(str(reason).split()), 200)} "
+        "Choose another head, such as LogisticRegression, HistGradientBoostingClassifier or MLPClassifier."
+    ) from reason
+
+
+def _options(estimator: Any) -> dict[str, Any]:
+    """Return the options of one estimator, as far as its converter has them."""
+    names = need("skl2onnx._supported_operators", extra="export").sklearn_operator_name_map
+    registration = need("skl2onnx.common._registration", extra="export")
+    if type(estimator) not in names:
+        return {}
+    allowed: Mapping[str, Any] = registration.get_converter(names[type(estimator)]).get_allowed_options() or {}
+    wanted = {**OPTIONS, "raw_scores": not hasattr(estimator, "predict_proba")}
+    return {name: value for name, value in wanted.items() if name in allowed}
+
+
+def _at(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """Declare the version of operators that was asked for.
+
+    skl2onnx declares the oldest that has the operators in use, whose meaning is the same up to that version.
+    """
+    from onnx import helper
+
+    ml = max((entry.version for entry in model.opset_import if entry.domain == ML), default=1)
+    del model.opset_import[:]
+    model.opset_import.extend([helper.make_opsetid("", opset), helper.make_opsetid(ML, ml)])
+    return model
+
+
+#: Methods that compute the scores of estimators that have no `decision_function`.
+SCORES = {"KMeans": "transform", "MiniBatchKMeans": "transform", "BisectingKMeans": "transform"}
+
+
+def head(graph: Graph, estimator: Any, rows: Rows) -> Found:
+    """Add the nodes of a head."""
+    classes = getattr(estimator, "classes_", None)
+    chosen = estimator if classes is None else relabeled(estimator, classes)
+    model = converted(chosen, rows.width, graph.opset)
+    named = graph.inline(model, {"rows": rows.tensor})
+    tensors = [*named.values()]
+    if len(tensors) == 1:
+        return Found(values=_values(graph, tensors[0], estimator, rows.width))
+    label = flat(graph, graph.cast(tensors[0], "int64"))
+    if hasattr(estimator, "predict_proba"):
+        return Found(label, tensors[1])
+    if not hasattr(estimator, "decision_function") and type(estimator).__name__ not in SCORES:
+        return Found(label)
+    return Found(label, scores=_scores(graph, tensors[1], estimator))
+
+
+def _values(graph: Graph, tensor: str, estimator: Any, width: int) -> str:
+    """Return what a regressor predicts, in scikit-learn's shape: one row shows it."""
+    return flat(graph, tensor) if np.ndim(estimator.predict(np.zeros((1, width), np.float32))) == 1 else tensor
+
+
+def _scores(graph: Graph, tensor: str, estimator: Any) -> str:
+    """Return scores in scikit-learn's shape: (batch,) of two classes, of which skl2onnx has two columns."""
+    if is_outlier_detector(estimator):
+        return flat(graph, tensor)
+    if is_classifier(estimator) and len(estimator.classes_) == 2:
+        return graph.add("Gather", tensor, graph.const(1, np.int64), axis=1)
+    return tensor
+
+
+def transform(graph: Graph, estimator: Any, rows: Rows) -> Rows:
+    """Add the nodes of a transformer of rows."""
+    model = converted(estimator, rows.width, graph.opset)
+    (tensor,) = graph.inline(model, {"rows": rows.tensor}).values()
+    return Rows(tensor, int(estimator.transform(np.zeros((1, rows.width), np.float32)).shape[1]))
