@@ -64,8 +64,10 @@ def _normalizer(graph: Graph, scaler: Any, rows: Rows) -> Rows:
     powers = graph.add(op, rows.tensor, *((rows.tensor,) if op == "Mul" else ()))
     # Reductions take their axes as an input from different versions on: ReduceSum from 13, ReduceMax from 18.
     as_input = reduce == "ReduceSum" or graph.opset >= 18
-    axes = (graph.const([1], np.int64),) if as_input else ()
-    norms = graph.add(reduce, powers, *axes, keepdims=1, **({} if as_input else {"axes": [1]}))
+    if as_input:
+        norms = graph.add(reduce, powers, graph.const([1], np.int64), keepdims=1)
+    else:
+        norms = graph.add(reduce, powers, axes=[1], keepdims=1)
     norms = graph.add("Sqrt", norms) if scaler.norm == "l2" else norms
     zero = graph.add("Equal", norms, graph.const(np.float32(0)))
     return Rows(graph.add("Div", rows.tensor, graph.add("Where", zero, graph.const(np.float32(1)), norms)), rows.width)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -98,9 +99,11 @@ def converted(estimator: Any, width: int, opset: int, *, kind: str = "float32") 
     for version in ML_VERSIONS:
         versions = {"": opset, ML: version}
         try:
-            model = skl2onnx.convert_sklearn(
-                estimator, initial_types=[("rows", tensor)], target_opset=versions, options=options
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # skl2onnx reads deprecated attributes; the user does not
+                model = skl2onnx.convert_sklearn(
+                    estimator, initial_types=[("rows", tensor)], target_opset=versions, options=options
+                )
         except Exception as err:  # noqa: BLE001 - converters raise what they like, ours is the one kind for it
             reason = err
         else:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LEVELS = ("tensors", "bytes")
 LABELS = ("index", "string")
+#: What `accept` may say.
+ACCEPTED = ("trusted-images",)
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ def to_onnx(
 
     Examples
     --------
+    >>> from tempfile import TemporaryDirectory
     >>> from sklearn.linear_model import LogisticRegression
     >>> from sklearn.pipeline import make_pipeline
     >>> from skltransfer import PretrainedEmbedder, load_card
@@ -139,8 +142,8 @@ def to_onnx(
     >>> embedder = PretrainedEmbedder(load_card("vision-mini", draft=False))
     >>> pipeline = make_pipeline(embedder, LogisticRegression(max_iter=1000))
     >>> pipeline = pipeline.fit(emoji.images[::2], emoji.target[::2])
-    >>> folder = getfixture("tmp_path") if "getfixture" in globals() else __import__("tempfile").mkdtemp()
-    >>> done = to_onnx(pipeline, f"{folder}/emoji.onnx", samples=emoji.images[1::2])
+    >>> with TemporaryDirectory() as folder:
+    ...     done = to_onnx(pipeline, f"{folder}/emoji.onnx", samples=emoji.images[1::2])
     >>> done.outputs
     ('label', 'probabilities')
     """
@@ -183,7 +186,8 @@ def _warn_of_draft(plans: list[Any]) -> None:
         name = sorted(drafts)[0]
         warn(
             f"{name!r} was fitted on draft pixels, which only skltransfer sees: other programs that scale JPEG files "
-            f"pass other pixels, and probabilities differ. Refit with PretrainedEmbedder(load_card({name!r}, draft=False)).",
+            "pass other pixels, and probabilities differ. Refit with "
+            f"PretrainedEmbedder(load_card({name!r}, draft=False)).",
             InputWarning,
         )
 

@@ -1,4 +1,4 @@
-"""`Graph`, the ONNX graph that is written: nodes and constants are added, other graphs are put in under names of their own."""
+"""`Graph`, the ONNX graph that is written: nodes and constants are added, other graphs put in under new names."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def _onnx_type(dtype: str) -> int:
 
 
 def _rename(graph: onnx.GraphProto, prefix: str, fed: Mapping[str, str]) -> None:
-    """Put a prefix before every name of a graph, those of its subgraphs included; inputs get the names that feed them."""
+    """Put a prefix before every name of a graph and its subgraphs; inputs get the names that feed them."""
 
     def new(name: str) -> str:
         return fed.get(name, prefix + name) if name else name

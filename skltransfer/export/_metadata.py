@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -96,10 +98,8 @@ def _versions() -> dict[str, str]:
 
     found = {"skltransfer": __version__, "scikit-learn": sklearn.__version__, "onnx": onnx.__version__}
     found["onnxruntime"] = runtime.import_onnxruntime().__version__
-    try:
+    with suppress(metadata.PackageNotFoundError):
         found["skl2onnx"] = metadata.version("skl2onnx")
-    except metadata.PackageNotFoundError:
-        pass
     return found
 
 
@@ -155,24 +155,55 @@ def digests(files: Mapping[Path, bytes]) -> dict[str, str]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return what our entries of a file's metadata say, without `PREFIX`.
+    """Return what our entries of a file's metadata say, without `PREFIX`; empty if there are none.
 
     Raises
     ------
     ExportError
-        If there are none, or they cannot be read.
+        If they cannot be read.
     """
-    from google.protobuf.message import DecodeError
-    from onnx import ModelProto
+    facts = {key.removeprefix(PREFIX): value for key, value in _entries(path) if key.startswith(PREFIX)}
+    return {name: _value(name, text) for name, text in facts.items()} if "schema" in facts else {}
 
-    try:
-        props = ModelProto.FromString(path.read_bytes()).metadata_props
-    except DecodeError as err:
-        raise ExportError(f"{str(path)!r} is not an ONNX file: {err}") from err
-    facts = {prop.key.removeprefix(PREFIX): prop.value for prop in props if prop.key.startswith(PREFIX)}
-    if "schema" not in facts:
-        raise ExportError(f"{str(path)!r} was not written by skltransfer.export: it has no {PREFIX}schema.")
-    return {name: _value(name, text) for name, text in facts.items()}
+
+#: Field of a model that holds its metadata, and bytes of the largest entry that is looked at.
+FIELD, LARGEST = 14, 2**24
+
+
+def _entries(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the metadata of a file without a look at its graph, which may be a stranger's."""
+    from google.protobuf.message import DecodeError
+    from onnx import StringStringEntryProto
+
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        while file.tell() < size:
+            tag, length = _varint(file), 0
+            if tag & 7 == 2:
+                length = _varint(file)
+            elif tag & 7 == 0:
+                _varint(file)
+            else:  # a model has no fields of other kinds: it is none
+                return
+            if tag >> 3 != FIELD or length > LARGEST:
+                file.seek(length, os.SEEK_CUR)
+                continue
+            try:
+                entry = StringStringEntryProto.FromString(file.read(length))
+            except DecodeError:
+                return
+            yield entry.key, entry.value
+
+
+def _varint(file: BinaryIO) -> int:
+    """Read a number as protobuf writes it: seven bits a byte, the lowest first; at most ten bytes."""
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = (file.read(1) or b"\0")[0]
+        value |= (byte & 127) << shift
+        if byte < 128:
+            break
+    return value
 
 
 def _value(name: str, text: str) -> Any:

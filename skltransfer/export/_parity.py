@@ -226,4 +226,5 @@ def describe(figures: dict[str, Any]) -> str:
         return f"{figures['equal']:.1%} of labels equal{named}"
     if "largest" not in figures:
         return f"indices {'differ' + named if rows else 'equal'}"
-    return f"differs by up to {figures['largest']:.1e} (tolerance {figures['tolerance']:.1e}){', beyond it' + named if rows else ''}"
+    beyond = f", beyond it{named}" if rows else ""
+    return f"differs by up to {figures['largest']:.1e} (tolerance {figures['tolerance']:.1e}){beyond}"

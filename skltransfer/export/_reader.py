@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from skltransfer.errors import ExportError
 from skltransfer.export import _metadata
 
 
@@ -29,4 +30,12 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     ExportError
         If the file is not one that `to_onnx` has written.
     """
-    return _metadata.read(Path(path))
+    if not (found := _metadata.read(Path(path))):
+        raise ExportError(f"{os.fspath(path)!r} was not written by skltransfer.export: its metadata are not ours.")
+    return found
+
+
+def is_exported(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a file that `to_onnx` has written."""
+    place = Path(path)
+    return place.suffix == ".onnx" and place.is_file() and bool(_metadata.read(place))

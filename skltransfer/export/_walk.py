@@ -1,7 +1,7 @@
 """`Walk`, the way through a fitted pipeline: what holds others is taken apart, what computes adds its nodes.
 
-A part of ours is asked for its graph by ``_onnx_parts()``, which returns a dictionary of plain values: ``backbone``, a
-plan; ``affine``, (offset, vector or matrix, shift) of rows; ``estimator``, a fitted one that does the rest; or ``tasks``,
+A part of ours is asked for its graph by ``_onnx_parts()``, which returns a dictionary: ``backbone``, a plan;
+``affine``, (offset, vector or matrix, shift) of rows; ``estimator``, a fitted one that does the rest; or ``tasks``,
 fitted heads by name.
 """
 

@@ -52,7 +52,7 @@ def written(path: Path, content: Iterable[bytes]) -> Path:
 
 
 def append_metadata(path: Path, facts: Mapping[str, str]) -> None:
-    """Append metadata to a model's file: protobuf joins messages that follow each other, and the rest stays as it is."""
+    """Append metadata to a model's file: protobuf joins messages that follow each other, the rest stays as it is."""
     from onnx import ModelProto, StringStringEntryProto
 
     entries = [StringStringEntryProto(key=key, value=value) for key, value in facts.items()]
