@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from skltransfer._engine import graph as backbones
 from skltransfer.errors import ExportError, InputWarning, nearest, warn
 from skltransfer.export import _metadata, _outputs, _parity, _write
+from skltransfer.export._forms import Form, form_of
 from skltransfer.export._graph import Graph
+from skltransfer.export._images import WARNING
 from skltransfer.export._inputs import Input
 from skltransfer.export._outputs import Output, Reference
 from skltransfer.export._walk import Raw, Walk, nested, parts_of
@@ -115,7 +117,7 @@ def to_onnx(
     Warns
     -----
     InputWarning
-        The backbone was fitted on draft pixels, which other programs do not see.
+        The backbone was fitted on draft pixels, which other programs do not see; or the file decodes images.
 
     Notes
     -----
@@ -154,11 +156,15 @@ def to_onnx(
     plans = [parts["backbone"] for part in nested(pipeline) if "backbone" in (parts := _parts(part))]
     if not plans:
         raise ExportError(f"{type(pipeline).__name__} holds no fitted PretrainedEmbedder; skl2onnx converts it alone.")
-    _warn_of_draft(plans)
-    graph = Graph(max([opset, *(backbones.opset(plan.load()) for plan in plans)]), pure=pure)
-    walk = Walk(graph, reference.X)
+    if level == "tensors":
+        _warn_of_draft(plans)
+    forms = _forms_of(plans, accept) if level == "bytes" else []
+    newest = max([opset, *(backbones.opset(plan.load()) for plan in plans), *(form.opset for form in forms)])
+    graph = Graph(newest, pure=pure)
+    walk = Walk(graph, reference.X, raw=level == "bytes")
     outputs = _walked(walk, pipeline, labels, reference)
     choices = {"level": level, "labels": labels, "opset": graph.opset, "pure": pure}
+    choices |= {"warning": WARNING} if any(form.pixels for form in forms) else {}
     model = graph.model(_metadata.before(walk.inputs, outputs, choices))
     parity, files = _kept(path, model, walk.inputs, outputs, reference)
     seconds = time.monotonic() - start
@@ -179,6 +185,18 @@ def _check(path: Path, *, level: str, labels: str) -> None:
 def _parts(part: Any) -> dict[str, Any]:
     """Return the parts of an embedder; of what is not fitted, as parameters of a search are, nothing."""
     return parts_of(part) if hasattr(part, "model_sha256_") else {}
+
+
+def _forms_of(plans: list[Any], accept: str | None) -> list[Form]:
+    """Return how samples enter a file that prepares them; refuse what was not accepted."""
+    if accept is not None and accept not in ACCEPTED:
+        raise ExportError(f"accept={accept!r} must be None or {ACCEPTED[0]!r}.")
+    for plan in plans:
+        form_of(plan).check(plan, accept)
+    forms = [form_of(plan) for plan in plans]
+    if any(form.pixels for form in forms):
+        warn(WARNING, InputWarning)
+    return forms
 
 
 def _warn_of_draft(plans: list[Any]) -> None:
@@ -205,11 +223,11 @@ def _kept(
     """Write the model, compare it, and keep it; return the figures and the files beside it."""
     with _write.draft_of(path, model) as temporary:
         parity = _parity.compare(temporary, inputs, outputs, reference)
-        beside = _metadata.tokenizers(inputs, path)
+        beside = _metadata.tokenizers([one for one in inputs if one.form is None], path)
         pieces = {one.name: one.pieces(reference.X[: _metadata.GOLDEN]) for one in inputs}
-        golden = _metadata.golden(_parity.open_session(temporary), inputs, pieces)
+        golden = _metadata.golden(_parity.open_session(temporary, inputs), inputs, pieces)
         _write.append_metadata(temporary, _metadata.after(parity, golden, _metadata.digests(beside)))
-        _parity.open_session(temporary)
+        _parity.open_session(temporary, inputs)
         written = _write.beside(beside)
         try:
             _write.publish({**written, path: temporary})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -43,10 +43,12 @@ class Graph:
         Version of ONNX's operators.
     pure : bool
         Whether operators of `ML` are refused.
+    scope : str
+        What new names begin with: of the body of a loop another than of the graph around it.
     """
 
-    def __init__(self, opset: int, *, pure: bool = False) -> None:
-        self.opset, self.pure = opset, pure
+    def __init__(self, opset: int, *, pure: bool = False, scope: str = "") -> None:
+        self.opset, self.pure, self.scope = opset, pure, scope
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.inputs: list[onnx.ValueInfoProto] = []
@@ -59,7 +61,7 @@ class Graph:
     def name(self, word: str) -> str:
         """Return a new name."""
         self._count += 1
-        return f"{word}_{self._count}"
+        return f"{self.scope}{word}_{self._count}"
 
     def const(self, value: npt.ArrayLike, dtype: Any = np.float32) -> str:
         """Add a constant and return its name."""
@@ -87,10 +89,10 @@ class Graph:
         return self.add("Cast", tensor, to=_onnx_type(dtype))
 
     def input(self, name: str, dtype: str, shape: Sequence[int | str | None]) -> str:
-        """Add an input whose first axis is that of the samples, and return its name."""
+        """Add an input and return its name."""
         from onnx import helper
 
-        self.inputs.append(helper.make_tensor_value_info(name, _onnx_type(dtype), [BATCH, *shape]))
+        self.inputs.append(helper.make_tensor_value_info(name, _onnx_type(dtype), list(shape)))
         return name
 
     def output(self, name: str, tensor: str, dtype: str, shape: Sequence[int | str | None]) -> None:
@@ -147,7 +149,7 @@ class Graph:
         import onnx
         from onnx import helper
 
-        used = {node.domain for node in self.nodes}
+        used = _domains(self.nodes)
         if self.pure and ML in used:
             raise ExportError(
                 f"pure=True: {', '.join(sorted({n.op_type for n in self.nodes if n.domain == ML}))} of {ML} would be "
@@ -164,6 +166,12 @@ class Graph:
         except onnx.checker.ValidationError as err:
             raise ExportError(f"The graph of this pipeline is not valid: {err}") from err
         return model
+
+
+def _domains(nodes: Iterable[onnx.NodeProto]) -> set[str]:
+    """Return the domains of nodes, those of the bodies of loops included."""
+    bodies = [a.g for node in nodes for a in node.attribute if a.HasField("g")]
+    return {node.domain for node in nodes}.union(*(_domains(body.node) for body in bodies))
 
 
 def _onnx_type(dtype: str) -> int:

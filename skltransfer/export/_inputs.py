@@ -14,6 +14,7 @@ from skltransfer.errors import ExportError, Unreadable
 
 if TYPE_CHECKING:
     from skltransfer._engine.plan import Plan
+    from skltransfer.export._forms import Form
 
 
 class Input(NamedTuple):
@@ -28,9 +29,11 @@ class Input(NamedTuple):
     dtype : str
         NumPy's name of its type; ``"str"`` for strings.
     shape : tuple of int, str or None
-        Behind the axis of samples.
+        All axes.
     plan : Plan or None
-        Of the backbone whose prepared samples it takes; None for a column of numbers or strings.
+        Of the backbone whose samples it takes; None for a column of numbers or strings.
+    form : Form or None
+        In which samples come as they are; None: prepared.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Input(NamedTuple):
     dtype: str
     shape: tuple[int | str | None, ...]
     plan: Plan | None = None
+    form: Form | None = None
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -53,10 +57,14 @@ class Input(NamedTuple):
         if self.plan is None:
             kind = object if self.dtype == "str" else np.dtype(self.dtype)
             return [np.asarray([value], kind) for value in values]
+        if self.form is not None:
+            return list(samples.unpack(values).items)
         return _prepared(self.plan, values)
 
     def batch(self, pieces: Sequence[Any]) -> npt.NDArray[Any]:
         """Stack prepared samples."""
+        if self.form is not None:
+            return self.form.stack(pieces)
         return np.stack(pieces) if self.plan is None else self.plan.preparer().collate(pieces)
 
 

@@ -85,9 +85,11 @@ def _described(one: Input) -> dict[str, Any]:
     """Return the type and shape of an input, and how it is prepared, in words."""
     explain = None if one.plan is None else one.plan.modality.explain
     words = f"Pass column {one.column!r} as {one.dtype} (batch, 1)."
-    if one.plan is not None and explain is not None:
+    if one.form is not None:
+        words = one.form.words
+    elif one.plan is not None and explain is not None:
         words = explain(one.plan.recipe.input)
-    return {"column": one.column, "dtype": one.dtype, "shape": ["batch", *one.shape], "preprocessing": words}
+    return {"column": one.column, "dtype": one.dtype, "shape": list(one.shape), "preprocessing": words}
 
 
 def _versions() -> dict[str, str]:
@@ -115,9 +117,12 @@ def golden(session: Any, inputs: Sequence[Input], pieces: Mapping[str, Sequence[
     feeds: dict[str, npt.NDArray[Any]] = {}
     shown: dict[str, Any] = {}
     for one in inputs:
-        feeds[one.name] = batch = one.batch(pieces[one.name][:GOLDEN])
+        rows = min(GOLDEN, *(one.form.batches[-1:] if one.form is not None else (GOLDEN,)))
+        feeds[one.name] = batch = one.batch(pieces[one.name][:rows])
         shown[one.name] = batch.tolist()
-        if batch.size > MOST_LISTED:
+        if one.form is not None and one.form.pixels:
+            shown[one.name] = {"sha256": hashlib.sha256(batch.tobytes()).hexdigest()}
+        elif batch.size > MOST_LISTED:
             pattern = (37 * np.arange(batch.size, dtype=np.int64) % 256).reshape(batch.shape)
             feeds[one.name] = pattern.astype(batch.dtype)
             shown[one.name] = {"shape": list(batch.shape), "numbers": "37 * place % 256, in C order"}

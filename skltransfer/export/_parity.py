@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,16 +13,40 @@ from skltransfer._engine import runtime
 from skltransfer.errors import ExportError
 from skltransfer.export._inputs import Input
 from skltransfer.export._outputs import Output, Reference, index_of
+from skltransfer.export._texts import library
 from skltransfer.export._walk import nested
 
 #: Fewest samples: fewer show nothing of thresholds and rare classes.
 LEAST = 200
 #: Sizes of batches: one, and one that no power of two hides.
 BATCHES = (1, 7)
-#: Largest difference of probabilities; of scores and numbers, as a share of the largest; of trees, likewise.
-PROBABILITIES, SCORES, TREES = 1e-4, 1e-5, 1e-6
-#: Share of rows that may lie at a threshold of a tree, where the last bit decides; they are named.
-AT_THRESHOLD = 1e-3
+
+
+class Limits(NamedTuple):
+    """Largest differences that are rounding.
+
+    Attributes
+    ----------
+    probabilities : float
+        Of probabilities.
+    scores, trees : float
+        Of scores and numbers, and of trees, as a share of the largest.
+    share : float
+        Of rows that may differ by more, and are named: those at a threshold of a tree, where the last bit decides.
+    every_head : bool
+        Whether that share is also of heads without thresholds.
+    """
+
+    probabilities: float
+    scores: float
+    trees: float
+    share: float
+    every_head: bool
+
+
+EXACT = Limits(1e-4, 1e-5, 1e-6, 1e-3, every_head=False)
+#: Where the file scales pixels: by up to two levels of 255 in another way than Pillow.
+PIXELS = Limits(5e-3, 5e-3, 0.05, 0.01, every_head=True)
 
 #: Heads whose values change in steps only.
 STEPS = (
@@ -59,43 +83,64 @@ def compare(path: Path, inputs: Sequence[Input], outputs: Sequence[Output], refe
     ExportError
         With the figures, if they disagree.
     """
-    pieces = {one.name: one.pieces(reference.X) for one in inputs}
-    count = len(next(iter(pieces.values())))
+    pieces, count = _pieces(inputs, reference)
+    limits, batches = _limits(inputs, reference), _batches(inputs)
+    session = open_session(path, inputs)
+    figures: dict[str, Any] = {}
+    for size in batches:
+        found = run(session, inputs, pieces, size)
+        for output, values in zip(outputs, found, strict=True):
+            one = _figures(output, values, reference, limits)
+            figures[output.name] = _worse(figures.get(output.name), one)
+    if wrong := {name: one for name, one in figures.items() if not one["agrees"]}:
+        shown = "; ".join(f"{name}: {describe(one)}" for name, one in wrong.items())
+        raise ExportError(
+            f"The file would predict something else than the pipeline on {count} samples, and was not written. "
+            f"{shown}. {_advice(wrong, count, limits, raw=any(one.form for one in inputs))}"
+        )
+    return {"samples": count, "batches": batches, "outputs": figures}
+
+
+def _pieces(inputs: Sequence[Input], reference: Reference) -> tuple[dict[str, Sequence[Any]], int]:
+    """Return the samples of each input, and how many they are; refuse few."""
+    count = len(reference.X)
     if count < LEAST:
         raise ExportError(
             f"{count} samples were passed; {LEAST} or more are needed to compare the file with the pipeline. Pass real "
             "ones that were not trained on, of every class."
         )
+    return {one.name: one.pieces(reference.X) for one in inputs}, count
+
+
+def _limits(inputs: Sequence[Input], reference: Reference) -> Limits:
+    """Return what is rounding, for this pipeline and this way in."""
+    limits = PIXELS if any(one.form is not None and one.form.pixels for one in inputs) else EXACT
     steps = any(type(part).__name__.startswith(PARTS_WITH_STEPS) for part in nested(reference.pipeline))
-    session = open_session(path)
-    figures: dict[str, Any] = {}
-    for size in BATCHES:
-        found = run(session, inputs, pieces, size)
-        for output, values in zip(outputs, found, strict=True):
-            one = _figures(output, values, reference, steps=steps)
-            figures[output.name] = _worse(figures.get(output.name), one)
-    report = {"samples": count, "batches": list(BATCHES), "outputs": figures}
-    if wrong := [name for name, one in figures.items() if not one["agrees"]]:
-        shown = "; ".join(f"{name}: {describe(figures[name])}" for name in wrong)
-        raise ExportError(
-            f"The file would predict something else than the pipeline on {count} samples, and was not written. "
-            f"{shown}. {_advice(figures, wrong, count, steps=steps)}"
-        )
-    return report
+    return limits if steps or limits.every_head else limits._replace(share=0.0)
 
 
-def _advice(figures: dict[str, Any], wrong: list[str], count: int, *, steps: bool) -> str:
-    few = steps and all(len(figures[name]["beyond"]) <= 2 for name in wrong)
-    if few and count < 1 / AT_THRESHOLD:
-        return f"Rows at a threshold of a tree may differ, one of {1 / AT_THRESHOLD:,.0f}: pass that many samples."
+def _batches(inputs: Sequence[Input]) -> list[int]:
+    """Return the sizes of batches that every input can have."""
+    sizes = [BATCHES if one.form is None else one.form.batches for one in inputs]
+    return sorted(set(BATCHES).intersection(*sizes))
+
+
+def _advice(wrong: dict[str, Any], count: int, limits: Limits, *, raw: bool) -> str:
+    few = limits.share and all(len(one["beyond"]) <= 2 for one in wrong.values())
+    if few and count < 1 / limits.share:
+        return f"Rows at a threshold of a tree may differ, one of {1 / limits.share:,.0f}: pass that many samples."
+    if raw:
+        return "The file prepares these samples in another way; prepare them outside, with level='tensors'."
     return "Choose another head: the guide's page on export lists those that agree."
 
 
-def open_session(path: Path) -> Any:
+def open_session(path: Path, inputs: Sequence[Input] = ()) -> Any:
     """Open a file on the CPU, as any other program would."""
     ort = runtime.import_onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = 3  # shapes that skl2onnx declares are merged with a warning
+    if any(one.form is not None for one in inputs):
+        options.register_custom_ops_library(library())
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
@@ -109,32 +154,32 @@ def run(session: Any, inputs: Sequence[Input], pieces: dict[str, Sequence[Any]],
     return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
 
-def _figures(output: Output, found: npt.NDArray[Any], reference: Reference, *, steps: bool) -> dict[str, Any]:
+def _figures(output: Output, found: npt.NDArray[Any], reference: Reference, limits: Limits) -> dict[str, Any]:
     wanted = reference(output)
     if output.kind == "label":
-        return _of_labels(output, found, wanted, reference)
+        return _of_labels(output, found, wanted, reference, limits)
     if output.kind == "indices":
         return _of_indices(output, found, wanted, reference)
-    return _of_numbers(output, found, wanted, steps=steps)
+    return _of_numbers(output, found, wanted, limits)
 
 
-def tolerance(output: Output, wanted: npt.NDArray[Any]) -> float:
+def tolerance(output: Output, wanted: npt.NDArray[Any], limits: Limits) -> float:
     """Return the largest difference that is rounding."""
     largest = float(np.max(np.abs(wanted), initial=0, where=np.isfinite(wanted)))
     if output.head is not None and type(output.head.estimator).__name__.startswith(STEPS):
-        return TREES * max(1.0, largest)
-    return PROBABILITIES if output.kind == "probabilities" else SCORES * largest
+        return limits.trees * max(1.0, largest)
+    return limits.probabilities if output.kind == "probabilities" else limits.scores * largest
 
 
-def _of_numbers(output: Output, found: npt.NDArray[Any], wanted: npt.NDArray[Any], *, steps: bool) -> dict[str, Any]:
+def _of_numbers(output: Output, found: npt.NDArray[Any], wanted: npt.NDArray[Any], limits: Limits) -> dict[str, Any]:
     if found.shape != wanted.shape:
         return {"agrees": False, "shape": list(found.shape), "wanted": list(wanted.shape), "beyond": []}
-    limit = tolerance(output, wanted)
+    limit = tolerance(output, wanted, limits)
     gaps = np.abs(found.astype(np.float64) - wanted)
     gaps[np.isnan(found) & np.isnan(wanted) | (found == wanted)] = 0
     each = np.nan_to_num(gaps.reshape(len(gaps), -1).max(axis=1), nan=np.inf)
     beyond = np.flatnonzero(each > limit)
-    allowed = int(AT_THRESHOLD * len(each)) if steps else 0
+    allowed = int(limits.share * len(each))
     inside = each[each <= limit]
     return {
         "agrees": len(beyond) <= allowed,
@@ -145,7 +190,7 @@ def _of_numbers(output: Output, found: npt.NDArray[Any], wanted: npt.NDArray[Any
 
 
 def _of_labels(
-    output: Output, found: npt.NDArray[Any], wanted: npt.NDArray[Any], reference: Reference
+    output: Output, found: npt.NDArray[Any], wanted: npt.NDArray[Any], reference: Reference, limits: Limits
 ) -> dict[str, Any]:
     index = index_of(wanted, output.classes)
     if output.dtype == "str":
@@ -153,17 +198,17 @@ def _of_labels(
         differ = np.flatnonzero(found != np.array([str(one) for one in output.classes], object)[index])
     else:
         differ = np.flatnonzero(found != index)
-    margin, limit = _margin(output, reference)
+    margin, limit = _margin(output, reference, limits)
     sure = differ[margin[differ] > 2 * limit]
     return {
-        "agrees": not len(sure),
+        "agrees": len(sure) <= int(limits.share * len(index)),
         "equal": float(1 - len(differ) / max(1, len(index))),
         "rows": differ.tolist(),
         "beyond": sure.tolist(),
     }
 
 
-def _margin(output: Output, reference: Reference) -> tuple[npt.NDArray[Any], float]:
+def _margin(output: Output, reference: Reference, limits: Limits) -> tuple[npt.NDArray[Any], float]:
     """Return how far each row is from another label, and the tolerance of that number."""
     assert output.head is not None
     own = output._replace(kind="scores").method
@@ -173,7 +218,7 @@ def _margin(output: Output, reference: Reference) -> tuple[npt.NDArray[Any], flo
         return np.full(len(reference(output)), np.inf), 0.0
     scores = np.asarray(reference(output, method), np.float64)
     kind = "probabilities" if method == "predict_proba" else "scores"
-    limit = tolerance(output._replace(kind=kind), scores)
+    limit = tolerance(output._replace(kind=kind), scores, limits)
     if output.head.cut is not None:
         positive, threshold = output.head.cut
         score = scores[:, positive] if scores.ndim > 1 else scores if positive == 1 else -scores
@@ -196,7 +241,7 @@ def _of_indices(
 ) -> dict[str, Any]:
     """Compare indices of the nearest rows; those that are as near as another may change places."""
     near = reference(output._replace(kind="distances"))
-    limit = SCORES * float(near.max(initial=0))
+    limit = EXACT.scores * float(near.max(initial=0))
     tied = np.zeros(near.shape, bool)
     close = np.diff(near, axis=1) <= 2 * limit
     tied[:, :-1] |= close

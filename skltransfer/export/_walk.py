@@ -16,7 +16,8 @@ from skltransfer._engine import graph as backbones
 from skltransfer.errors import ExportError, LayerError, shorten
 from skltransfer.export import _convert, _linear, _trees
 from skltransfer.export._affine import TRANSFORMERS, joined, moved, multiplied, select
-from skltransfer.export._graph import Graph, Rows
+from skltransfer.export._forms import form_of
+from skltransfer.export._graph import BATCH, Graph, Rows
 from skltransfer.export._inputs import Input, column, named
 from skltransfer.export._linear import Found
 
@@ -68,10 +69,12 @@ class Walk:
         Takes the nodes.
     X : object
         Samples; only their columns' types are looked at.
+    raw : bool
+        Whether backbones take samples as they are, see `_forms`.
     """
 
-    def __init__(self, graph: Graph, X: Any) -> None:
-        self.graph, self.X = graph, X
+    def __init__(self, graph: Graph, X: Any, *, raw: bool = False) -> None:
+        self.graph, self.X, self.raw = graph, X, raw
         self.inputs: list[Input] = []
 
     def heads(self, estimator: Any, source: Source, task: Any = None) -> list[Head]:
@@ -126,7 +129,7 @@ class Walk:
                 "The pipeline takes samples where a PretrainedEmbedder is expected: its first step must be one, or a "
                 "FeatureUnion or ColumnTransformer of some."
             )
-        names = [self._input(Input(str(name), name, "float32", (1,))) for name in source.columns]
+        names = [self._input(Input(str(name), name, "float32", (BATCH, 1))) for name in source.columns]
         return joined(self.graph, [Rows(name, 1) for name in names])
 
     def _through(self, steps: list[tuple[str, Any]], source: Source) -> Source:
@@ -181,11 +184,21 @@ class Walk:
 
             model = version_converter.convert_version(model, self.graph.opset)
         value = model.graph.input[0]
-        sizes = tuple(d.dim_value or d.dim_param or None for d in value.type.tensor_type.shape.dim)[1:]
-        name = plan.modality.prepared if place is None else str(place)
-        fed = self._input(Input(name, place, _dtype(value), sizes, plan))
+        fed = self._samples(plan, place) if self.raw else self._prepared(plan, place, value)
         (tensor,) = self.graph.inline(model, {value.name: fed}).values()
         return Rows(tensor, plan.shape[0])
+
+    def _prepared(self, plan: Any, place: Any, value: Any) -> str:
+        """Return the tensor of samples that are prepared before they enter the file."""
+        sizes = tuple(d.dim_value or d.dim_param or None for d in value.type.tensor_type.shape.dim)[1:]
+        name = plan.modality.prepared if place is None else str(place)
+        return self._input(Input(name, place, _dtype(value), (BATCH, *sizes), plan))
+
+    def _samples(self, plan: Any, place: Any) -> str:
+        """Return the tensor of samples that the file prepares."""
+        form = form_of(plan)
+        name = form.name if place is None else str(place)
+        return form.emit(self.graph, self._input(Input(name, place, form.dtype, form.shape, plan, form)), plan)
 
     def _input(self, wanted: Input) -> str:
         """Return the tensor of an input, which is added unless it is there."""
@@ -202,7 +215,7 @@ class Walk:
         kinds = {np.asarray(column(self.X, name)).dtype.kind in "OUT" for name in source.columns}
         if kinds != {True}:
             return None
-        names = [self._input(Input(str(name), name, "str", (1,))) for name in source.columns]
+        names = [self._input(Input(str(name), name, "str", (BATCH, 1))) for name in source.columns]
         return joined(self.graph, [Rows(name, 1) for name in names])
 
 
