@@ -31,8 +31,18 @@ def _shaped(estimator: Any) -> Any:
     return changed
 
 
+def _without_radius(estimator: Any) -> Any:
+    """Return a search for the nearest rows without its radius, which `kneighbors` does not use."""
+    changed = copy.copy(estimator)
+    changed.radius = None
+    return changed
+
+
 #: Changes of an estimator that its converter needs, by the name of its class.
-REWRITES: dict[str, Callable[[Any], Any]] = {"VotingClassifier": _shaped}
+REWRITES: dict[str, Callable[[Any], Any]] = {
+    "NearestNeighbors": _without_radius,
+    "VotingClassifier": _shaped,
+}
 
 
 def relabeled(value: Any, classes: Any) -> Any:
@@ -151,6 +161,8 @@ def head(graph: Graph, estimator: Any, rows: Rows) -> Found:
     tensors = [*named.values()]
     if len(tensors) == 1:
         return Found(values=_values(graph, tensors[0], estimator, rows.width))
+    if hasattr(estimator, "kneighbors") and not hasattr(estimator, "predict"):
+        return Found(indices=graph.cast(tensors[0], "int64"), distances=tensors[1])
     label = flat(graph, graph.cast(tensors[0], "int64"))
     if hasattr(estimator, "predict_proba"):
         return Found(label, tensors[1])

@@ -30,12 +30,16 @@ class Found(NamedTuple):
         float32 (batch, classes); scores may be (batch,).
     values : str or None
         float32 (batch,) or (batch, targets): what a regressor predicts.
+    distances, indices : str or None
+        float32 and int64 (batch, n_neighbors): of the nearest rows that were fitted.
     """
 
     label: str | None = None
     probabilities: str | None = None
     scores: str | None = None
     values: str | None = None
+    distances: str | None = None
+    indices: str | None = None
 
 
 Emitter = Callable[[Graph, Any, Rows], Found]

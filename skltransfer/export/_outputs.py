@@ -88,7 +88,7 @@ class Reference:
         """Return what a method, by default that of the output, returns for its task."""
         method = method or output.method
         if method not in self._found:
-            self._found[method] = getattr(self.pipeline, method)(self.X)
+            self._found[method] = self._call(method)
         found = self._found[method]
         if method == "kneighbors":
             return np.asarray(found[0 if output.kind == "distances" else 1])
@@ -126,6 +126,12 @@ def _name(task: Any, kind: str) -> str:
     if task is None:
         return {"values": "prediction"}.get(kind, kind)
     return str(task) if kind == "values" else f"{task}_{kind}"
+
+    def _call(self, method: str) -> Any:
+        """Call a method; pipelines of scikit-learn hand on all but `kneighbors`."""
+        if method == "kneighbors" and not self.has(method):
+            return self.pipeline[-1].kneighbors(self.pipeline[:-1].transform(self.X))
+        return getattr(self.pipeline, method)(self.X)
 
 
 def _of_task(found: Any, task: Any) -> Any:

@@ -246,7 +246,8 @@ def nested(value: Any) -> Iterator[Any]:
         elif id(part) not in seen and type(part).__module__.partition(".")[0] not in ("builtins", "numpy"):
             seen.add(id(part))
             yield part
-            waiting += getattr(part, "__dict__", {}).values() if hasattr(part, "get_params") else ()
+            if hasattr(part, "get_params") or type(part).__module__.startswith("sklearn"):
+                waiting += getattr(part, "__dict__", {}).values()
 
 
 def _check_rows(plan: Any) -> None:
