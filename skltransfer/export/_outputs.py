@@ -94,6 +94,12 @@ class Reference:
             return np.asarray(found[0 if output.kind == "distances" else 1])
         return np.asarray(found if output.task is None else _of_task(found, output.task))
 
+    def _call(self, method: str) -> Any:
+        """Call a method; pipelines of scikit-learn hand on all but `kneighbors`."""
+        if method == "kneighbors" and not self.has(method):
+            return self.pipeline[-1].kneighbors(self.pipeline[:-1].transform(self.X))
+        return getattr(self.pipeline, method)(self.X)
+
 
 def add(graph: Graph, heads: list[Head], labels: str, reference: Reference) -> list[Output]:
     """Name the tensors of heads as outputs, in the shapes of the pipeline's.
@@ -126,12 +132,6 @@ def _name(task: Any, kind: str) -> str:
     if task is None:
         return {"values": "prediction"}.get(kind, kind)
     return str(task) if kind == "values" else f"{task}_{kind}"
-
-    def _call(self, method: str) -> Any:
-        """Call a method; pipelines of scikit-learn hand on all but `kneighbors`."""
-        if method == "kneighbors" and not self.has(method):
-            return self.pipeline[-1].kneighbors(self.pipeline[:-1].transform(self.X))
-        return getattr(self.pipeline, method)(self.X)
 
 
 def _of_task(found: Any, task: Any) -> Any:
