@@ -1,4 +1,4 @@
-"""What skl2onnx converts: the estimators that this room has no operators for, one at a time, on float32 rows."""
+"""Conversion by skl2onnx of the estimators that this room has no operators for, one at a time, on float32 rows."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def to_onnx(
         Labels as int64 indices of the classes, which metadata list, or as strings, which TensorRT, WebGPU and others
         do not know.
     opset : int, default=17
-        Version of ONNX's operators, or that of the backbone where it is newer. 17 runs in ONNX Runtime 1.13 and later.
+        Version of ONNX's operators, or that of the backbone where it is newer. 17 runs in ONNX Runtime 1.16.3.
     pure : bool, default=False
         Refuse operators of ``ai.onnx.ml``, which TensorRT, CoreML and WebGPU lack: for linear models and MLP.
     accept : str or None, default=None

@@ -45,7 +45,7 @@ class Input(NamedTuple):
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What makes two inputs the same: the column, and how its samples are prepared."""
+        """Key by which two inputs are the same: the column, and how its samples are prepared."""
         if self.plan is None:
             return (self.column, self.dtype)
         tokenizer = {role: digest for role, digest in self.plan.digests.items() if role in self.plan.modality.needs}

@@ -66,7 +66,7 @@ class Output(NamedTuple):
 
 
 class Reference:
-    """What a pipeline returns for samples, method by method.
+    """Results of a pipeline for samples, method by method.
 
     Parameters
     ----------

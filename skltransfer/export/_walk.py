@@ -81,11 +81,12 @@ class Walk:
         """Add a pipeline with its head, or several heads; none if it only transforms."""
         if (inner := unwrapped(estimator)) is not estimator:
             return self.heads(inner, source, task)
+        last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+        if not is_head(unwrapped(last)):
+            return []
         parts, kind = parts_of(estimator), type(estimator).__name__
-        if hasattr(estimator, "steps"):
-            if not hasattr(estimator.steps[-1][1], "predict") and not hasattr(estimator.steps[-1][1], "kneighbors"):
-                return []
-            return self.heads(estimator.steps[-1][1], self._through(estimator.steps[:-1], source), task)
+        if last is not estimator:
+            return self.heads(last, self._through(estimator.steps[:-1], source), task)
         if kind == "MultiOutputClassifier":
             parts = {"tasks": {f"target_{i}": one for i, one in enumerate(estimator.estimators_)}}
         if "tasks" in parts:
@@ -217,6 +218,11 @@ class Walk:
             return None
         names = [self._input(Input(str(name), name, "str", (BATCH, 1))) for name in source.columns]
         return joined(self.graph, [Rows(name, 1) for name in names])
+
+
+def is_head(estimator: Any) -> bool:
+    """Return whether an estimator does more than transform."""
+    return hasattr(estimator, "predict") or hasattr(estimator, "kneighbors")
 
 
 def parts_of(estimator: Any) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def append_metadata(path: Path, facts: Mapping[str, str]) -> None:
 
 
 def publish(files: Mapping[Path, Path]) -> None:
-    """Give files their own names, the model last: who sees it sees what belongs to it."""
+    """Rename files to their own names, the model last: where it is seen, what belongs to it is there."""
     for path, temporary in files.items():
         os.replace(temporary, path)
     for folder in {path.absolute().parent for path in files}:
