@@ -14,6 +14,7 @@ from sklearn.base import is_classifier, is_outlier_detector
 from skltransfer.errors import ExportError, need, shorten
 from skltransfer.export._graph import ML, Graph, Rows
 from skltransfer.export._linear import Found, flat
+from skltransfer.export._rebuild import rebuilt, with_attributes
 
 if TYPE_CHECKING:
     import onnx
@@ -45,40 +46,27 @@ REWRITES: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def relabeled(value: Any, classes: Any) -> Any:
+def relabeled(estimator: Any, classes: Any) -> Any:
     """Return an estimator whose labels are the indices of its classes, sharing all that stays the same.
 
     Parameters
     ----------
-    value : object
-        A fitted estimator, or a part of one.
+    estimator : estimator
+        Fitted.
     classes : ndarray of shape (n_classes,)
-        Labels to replace where an attribute called ``classes_`` holds exactly these.
+        Labels to replace where an attribute called ``classes_`` or ``classes`` holds exactly these.
     """
-    if isinstance(value, list | tuple):
-        parts = [relabeled(part, classes) for part in value]
-        same = all(new is old for new, old in zip(parts, value, strict=True))
-        return value if same or hasattr(value, "_fields") else type(value)(parts)
-    if not hasattr(value, "get_params") and type(value).__name__ not in INNER:
-        return value
-    new = {name: _new_attribute(name, part, classes) for name, part in vars(value).items()}
-    if all(part is vars(value)[name] for name, part in new.items()):
-        return value
-    changed = copy.copy(value)
-    vars(changed).update(new)
-    return changed
 
+    def change(part: Any) -> Any:
+        held = {name: vars(part)[name] for name in ("classes_", "classes") if name in vars(part)}
+        new = {
+            name: np.arange(len(value))
+            for name, value in held.items()
+            if isinstance(value, np.ndarray) and value.shape == classes.shape and bool(np.all(value == classes))
+        }
+        return with_attributes(part, new)
 
-#: Parts of estimators that hold labels and are no estimators.
-INNER = {"_CalibratedClassifier"}
-
-
-def _new_attribute(name: str, value: Any, classes: Any) -> Any:
-    if name in ("classes_", "classes"):
-        known = np.asarray(value) if isinstance(value, np.ndarray) else None
-        same = known is not None and known.shape == np.shape(classes) and bool(np.all(known == classes))
-        return np.arange(len(value)) if same else value
-    return relabeled(value, classes)
+    return rebuilt(estimator, change)
 
 
 def converted(estimator: Any, width: int, opset: int, *, kind: str = "float32") -> onnx.ModelProto:
@@ -155,7 +143,7 @@ SCORES = {"KMeans": "transform", "MiniBatchKMeans": "transform", "BisectingKMean
 def head(graph: Graph, estimator: Any, rows: Rows) -> Found:
     """Add the nodes of a head."""
     classes = getattr(estimator, "classes_", None)
-    chosen = estimator if classes is None else relabeled(estimator, classes)
+    chosen = relabeled(estimator, classes) if isinstance(classes, np.ndarray) else estimator
     model = converted(chosen, rows.width, graph.opset)
     named = graph.inline(model, {"rows": rows.tensor})
     tensors = [*named.values()]

@@ -16,6 +16,7 @@ from skltransfer.export._graph import Graph
 from skltransfer.export._images import WARNING
 from skltransfer.export._inputs import Input
 from skltransfer.export._outputs import Output, Reference
+from skltransfer.export._rebuild import on_cpu
 from skltransfer.export._walk import Raw, Walk, nested, parts_of
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ def to_onnx(
     start = time.monotonic()
     path = Path(path)
     _check(path, level=level, labels=labels)
+    pipeline = on_cpu(pipeline)
     reference = Reference(pipeline, samples if hasattr(samples, "__len__") else list(samples))
     plans = [parts["backbone"] for part in nested(pipeline) if "backbone" in (parts := _parts(part))]
     if not plans:

@@ -20,6 +20,7 @@ from skltransfer.export._forms import form_of
 from skltransfer.export._graph import BATCH, Graph, Rows
 from skltransfer.export._inputs import Input, column, named
 from skltransfer.export._linear import Found
+from skltransfer.export._rebuild import has_parts
 
 HEADS: dict[str, Callable[[Graph, Any, Rows], Found | None]] = {**_linear.HEADS, **_trees.HEADS}
 
@@ -252,8 +253,7 @@ def nested(value: Any) -> Iterator[Any]:
         elif id(part) not in seen and type(part).__module__.partition(".")[0] not in ("builtins", "numpy"):
             seen.add(id(part))
             yield part
-            if hasattr(part, "get_params") or type(part).__module__.startswith("sklearn"):
-                waiting += getattr(part, "__dict__", {}).values()
+            waiting += vars(part).values() if has_parts(part) else ()
 
 
 def _check_rows(plan: Any) -> None:
