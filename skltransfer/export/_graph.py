@@ -59,9 +59,9 @@ class Graph:
         self._count = 0
 
     def name(self, word: str) -> str:
-        """Return a new name."""
+        """Return a new name; its slash keeps it apart from inputs and outputs, see `_inputs.named`."""
         self._count += 1
-        return f"{self.scope}{word}_{self._count}"
+        return f"{self.scope}{word}/{self._count}"
 
     def const(self, value: npt.ArrayLike, dtype: Any = np.float32) -> str:
         """Add a constant and return its name."""
@@ -99,7 +99,7 @@ class Graph:
         """Call a tensor an output of the graph."""
         from onnx import helper
 
-        self.nodes.append(helper.make_node("Identity", [tensor], [name], name=f"output_{name}"))
+        self.nodes.append(helper.make_node("Identity", [tensor], [name], name=f"output/{name}"))
         self.outputs.append(helper.make_tensor_value_info(name, _onnx_type(dtype), [BATCH, *shape]))
 
     def inline(self, model: onnx.ModelProto, fed: Mapping[str, str]) -> dict[str, str]:

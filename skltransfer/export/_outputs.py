@@ -107,11 +107,12 @@ def add(graph: Graph, heads: list[Head], labels: str, reference: Reference) -> l
     Labels are indices of classes or, with ``labels="string"``, their names.
     """
     outputs: list[Output] = []
+    taken = [value.name for value in graph.inputs]
     for head in heads:
         for kind, tensor in head.found._asdict().items():
             if tensor is None:
                 continue
-            name = named(_name(head.task, kind), [one.name for one in outputs])
+            name = named(_name(head.task, kind), [*taken, *(one.name for one in outputs)])
             output = Output(name, kind, DTYPES.get(kind, "float32"), head)
             if kind == "label" and labels == "string" and output.classes is not None:
                 words = graph.const(np.array([str(one) for one in output.classes], object))

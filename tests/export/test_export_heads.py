@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
+from sklearn.compose import ColumnTransformer
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
@@ -47,7 +48,7 @@ from sklearn.svm import SVC, SVR, LinearSVC, OneClassSVM
 
 from skltransfer.adapt import AdaptedClassifier, DomainScaler
 from skltransfer.errors import ExportError
-from skltransfer.export import read_metadata
+from skltransfer.export import read_metadata, to_onnx
 from skltransfer.heads import MultiTask, SkipBadRows
 from tests.export import support
 
@@ -176,6 +177,24 @@ def test_thresholds_decide_the_label(tmp_path, threshold, positive):
     naive = pipeline.classes_[pipeline.predict_proba(support.test()).argmax(axis=1)]
     assert threshold == "tuned" or (naive != pipeline.predict(support.test())).any()
     assert done.parity["outputs"]["label"]["equal"] == 1.0
+
+
+@pytest.mark.parametrize("align", ["moments", "coral"])
+def test_rows_of_another_domain_are_moved(tmp_path, align):
+    X, y = support.train()
+    labels = [None if i % 2 else name for i, name in enumerate(y)]
+    images = [image // 2 if i % 2 else image for i, image in enumerate(X)]
+    pipeline = fitted(tmp_path, AdaptedClassifier(LOGISTIC, align=align, rounds=1), labels, images)
+    assert support.exported(pipeline, tmp_path).outputs == ("label", "probabilities")
+
+
+def test_columns_may_have_the_names_of_outputs(tmp_path):
+    X, y = support.train()
+    columns = ColumnTransformer([("a", support.backbone(tmp_path), "label"), ("b", "passthrough", ["const_1"])])
+    pipeline = make_pipeline(columns, LOGISTIC).fit(pd.DataFrame({"label": X, "const_1": range(len(X))}), y)
+    rest = pd.DataFrame({"label": support.test(), "const_1": range(support.TEST)})
+    done = to_onnx(pipeline, tmp_path / "model.onnx", samples=rest)
+    assert (done.inputs, done.outputs) == (("label", "const_1"), ("label_2", "probabilities"))
 
 
 def test_a_search_around_the_pipeline_and_a_frozen_one_are_unwrapped(tmp_path):
