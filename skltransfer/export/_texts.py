@@ -1,13 +1,14 @@
-"""Texts to token ids inside the file, by onnxruntime-extensions: tokenizers of BERT, one text at a time in a loop."""
+"""Texts to token ids inside the file, by onnxruntime-extensions: tokenizers of BERT and byte pairs, in a loop."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skltransfer._engine.modalities import text as text_samples
 from skltransfer.errors import ExportError, need
 from skltransfer.export._graph import Graph
 
@@ -37,7 +38,7 @@ def tokens(graph: Graph, texts: str, plan: Any) -> str:
     Raises
     ------
     ExportError
-        If its tokenizer is not one of BERT, or it is used in a way that the operators do not know.
+        If its tokenizer is of another kind, or is used in a way that the operators do not know.
     """
     from onnx import helper
 
@@ -45,7 +46,7 @@ def tokens(graph: Graph, texts: str, plan: Any) -> str:
     facts = json.loads(plan.files()["tokenizer"].read())
     _check(facts, spec)
     graph.domains.setdefault(DOMAIN, 1)
-    body = _body(graph, texts, facts, spec)
+    body = _body(graph, texts, facts, plan)
     zero = graph.const([0], np.int64)
     count = graph.add("Gather", graph.add("Shape", texts), graph.const(0, np.int64), axis=0)
     all_ids = graph.name("loop")
@@ -61,18 +62,17 @@ def tokens(graph: Graph, texts: str, plan: Any) -> str:
     return graph.cast(cut, "int32")
 
 
-def _body(graph: Graph, texts: str, facts: Mapping[str, Any], spec: Any) -> onnx.GraphProto:
+def _body(graph: Graph, texts: str, facts: Mapping[str, Any], plan: Any) -> onnx.GraphProto:
     """Return the body of the loop: the ids of one text, filled up with `PADDING` to max_length."""
     from onnx import TensorProto, helper
 
+    most = plan.recipe.input.max_length
     body = Graph(graph.opset, scope="text/")
     place, going = body.name("place"), body.name("going")
-    one = body.const([1], np.int64)
-    text = body.add("Gather", texts, body.add("Reshape", place, one), axis=0)
-    ids = body.add_many("BertTokenizer", [text], 3, domain=DOMAIN, **_attributes(facts, spec))[0]
-    ids = _truncated(body, ids, special=facts["post_processor"] is not None, spec=spec)
-    filler = body.const(np.full(spec.max_length, PADDING), np.int64)
-    filled = body.add("Slice", body.add("Concat", ids, filler, axis=0), *_span(body, 0, spec.max_length))
+    text = body.add("Gather", texts, body.add("Reshape", place, body.const([1], np.int64)), axis=0)
+    ids = _truncated(body, KINDS[facts["model"]["type"]](body, text, facts, plan), plan)
+    filler = body.const(np.full(most, PADDING), np.int64)
+    filled = _slice(body, body.add("Concat", ids, filler, axis=0), 0, most)
     still = body.add("Identity", going)
     inputs = [
         helper.make_tensor_value_info(place, TensorProto.INT64, []),
@@ -80,40 +80,46 @@ def _body(graph: Graph, texts: str, facts: Mapping[str, Any], spec: Any) -> onnx
     ]
     outputs = [
         helper.make_tensor_value_info(still, TensorProto.BOOL, []),
-        helper.make_tensor_value_info(filled, TensorProto.INT64, [spec.max_length]),
+        helper.make_tensor_value_info(filled, TensorProto.INT64, [most]),
     ]
     return helper.make_graph(body.nodes, "one_text", inputs, outputs, body.initializers)
 
 
-def _span(graph: Graph, start: int, end: int) -> tuple[str, str, str]:
-    start_, end_, axis = (graph.const([n], np.int64) for n in (start, end, 0))
-    return start_, end_, axis
+def _slice(graph: Graph, tensor: str, start: int, end: int) -> str:
+    """Add a slice of a row of tokens."""
+    return graph.add("Slice", tensor, *(graph.const([n], np.int64) for n in (start, end, 0)))
 
 
-def _truncated(body: Graph, ids: str, *, special: bool, spec: Any) -> str:
-    """Cut off what is longer than max_length, the special tokens at both ends apart.
+def _ends(plan: Any) -> tuple[list[int], list[int]]:
+    """Return the special tokens that the backbone wants before and behind a text."""
+    tokenizer = text_samples.open_tokenizer(plan.files()["tokenizer"], plan.recipe.input)
+    encoding = tokenizer.encode("a")
+    places = [place for place, special in enumerate(encoding.special_tokens_mask) if not special]
+    return encoding.ids[: places[0]], encoding.ids[places[-1] + 1 :]
+
+
+def _truncated(body: Graph, ids: str, plan: Any) -> str:
+    """Cut off what is longer than max_length, and put special tokens at both ends.
 
     A text without a token becomes one token of padding where there are no special ones, as in `modalities`.
     """
-    inner = body.add("Slice", ids, *_span(body, 1, -1))
-    room = spec.max_length - 2 * special
-    span = (0, room) if spec.truncation == "right" else (-room, END)
-    inner = body.add("Slice", inner, *_span(body, *span))
-    if special:
-        first, last = (body.add("Slice", ids, *_span(body, *ends)) for ends in ((0, 1), (-1, END)))
-        return body.add("Concat", first, inner, last, axis=0)
+    spec, (first, last) = plan.recipe.input, _ends(plan)
+    room = spec.max_length - len(first) - len(last)
+    inner = _slice(body, ids, *((0, room) if spec.truncation == "right" else (-room, END)))
+    if first or last:
+        return body.add("Concat", body.const(first, np.int64), inner, body.const(last, np.int64), axis=0)
     empty = body.add("Equal", body.add("Size", inner), body.const(0, np.int64))
     count = body.add("Reshape", body.cast(empty, "int64"), body.const([1], np.int64))
-    pad = body.add("Expand", body.const([spec.pad], np.int64), count)
-    return body.add("Concat", inner, pad, axis=0)
+    return body.add("Concat", inner, body.add("Expand", body.const([spec.pad], np.int64), count), axis=0)
 
 
-def _attributes(facts: Mapping[str, Any], spec: Any) -> dict[str, Any]:
-    normalizer = facts["normalizer"]
+def _bert(body: Graph, text: str, facts: Mapping[str, Any], plan: Any) -> str:
+    """Add BERT's tokenizer; the special token that it puts at each end is taken off."""
+    spec, normalizer = plan.recipe.input, facts["normalizer"]
     lowercase = normalizer["lowercase"] if spec.lowercase is None else spec.lowercase
     accents = normalizer["strip_accents"]
     words = sorted(facts["model"]["vocab"].items(), key=lambda pair: pair[1])
-    return {
+    choices = {
         "vocab_file": "\n".join(word for word, _ in words),
         "do_lower_case": int(lowercase),
         "strip_accents": int(lowercase if accents is None else accents),
@@ -121,20 +127,36 @@ def _attributes(facts: Mapping[str, Any], spec: Any) -> dict[str, Any]:
         "suffix_indicator": facts["model"]["continuing_subword_prefix"],
         "unk_token": facts["model"]["unk_token"],
     }
+    return _slice(body, body.add_many("BertTokenizer", [text], 3, domain=DOMAIN, **choices)[0], 1, -1)
+
+
+def _bpe(body: Graph, text: str, facts: Mapping[str, Any], plan: Any) -> str:
+    """Add a tokenizer of byte pairs, which reads tokenizer.json itself, and knows no template of special tokens."""
+    content = json.dumps({**facts, "truncation": None, "padding": None}, ensure_ascii=False)
+    settings = json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False})
+    ids = body.add("HfJsonTokenizer", text, domain=DOMAIN, tokenizer_vocab=content, tokenizer_config=settings)
+    return body.add("Reshape", ids, body.const([-1], np.int64))
+
+
+#: Operators by the kind of tokenizer.json's model.
+KINDS: dict[str, Callable[[Graph, str, Mapping[str, Any], Any], str]] = {"WordPiece": _bert, "BPE": _bpe}
 
 
 def _check(facts: Mapping[str, Any], spec: Any) -> None:
-    """Refuse tokenizers that `BertTokenizer` is not, each with what it would get wrong."""
+    """Refuse tokenizers that the operators are not, and choices that they do not know."""
     kinds = {part: (facts.get(part) or {}).get("type") for part in ("model", "normalizer", "pre_tokenizer")}
-    if kinds != {"model": "WordPiece", "normalizer": "BertNormalizer", "pre_tokenizer": "BertPreTokenizer"}:
+    bert = {"model": "WordPiece", "normalizer": "BertNormalizer", "pre_tokenizer": "BertPreTokenizer"}
+    if kinds != bert and kinds["model"] != "BPE":
         raise ExportError(
-            f"level='bytes' knows tokenizers of BERT, and this one is of {', '.join(map(str, kinds.values()))}. Export "
-            "with level='tensors', and tokenize with the tokenizer.json beside the file."
+            f"level='bytes' knows tokenizers of BERT and byte pairs (BPE), and this one is of "
+            f"{', '.join(map(str, kinds.values()))}. Export with level='tensors', and tokenize with the tokenizer.json "
+            "beside the file."
         )
     words = facts["model"]["vocab"]
-    if sorted(words.values()) != list(range(len(words))) or any("\n" in word for word in words):
+    if kinds == bert and (sorted(words.values()) != list(range(len(words))) or any("\n" in word for word in words)):
         raise ExportError("level='bytes' needs a vocabulary numbered from 0 on, and this one has gaps.")
-    for name, wanted in (("prefix", ""), ("fill", False)):
+    unknown = {"prefix": "", "fill": False, **({"lowercase": None} if kinds != bert else {})}
+    for name, wanted in unknown.items():
         if getattr(spec, name) != wanted:
             raise ExportError(f"level='bytes' cannot do {name}={getattr(spec, name)!r} of the card; use 'tensors'.")
 

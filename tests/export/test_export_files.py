@@ -169,6 +169,40 @@ def test_long_texts_are_cut_on_the_same_side(tmp_path, most, side):
     assert done.outputs == ("features",)
 
 
+def pairs(texts, special=True):
+    """Train a tokenizer of byte pairs, as that of RoBERTa, and return the backbone of its tokens."""
+    tokenizers = pytest.importorskip("tokenizers", reason="needs skltransfer[text]")
+    made = tokenizers.Tokenizer(tokenizers.models.BPE())
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    ends = [("<s>", 0), ("</s>", 1)]
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=400, special_tokens=[name for name, _ in ends], initial_alphabet=alphabet, show_progress=False
+    )
+    made.train_from_iterator(texts, trainer)
+    if special:
+        made.post_processor = tokenizers.processors.TemplateProcessing("<s> $A </s>", special_tokens=ends)
+    table = np.random.default_rng(0).normal(size=(made.get_vocab_size(), 4)).astype(np.float32)
+    return testing.text_backbone(table=table), made
+
+
+@pytest.mark.parametrize(("special", "side"), [(True, "right"), (True, "left"), (False, "right")])
+def test_byte_pairs_are_cut_alike(tmp_path, special, side):
+    texts = load_emoji().texts[:210]
+    graph, tokenizer = pairs(texts, special)
+    path = testing.save_text_backbone(graph, tmp_path, tokenizer, max_length=9, truncation=side, pool="mean")
+    with pytest.warns(InputWarning, match="were cut off"):
+        done = to_onnx(PretrainedEmbedder(path).fit(texts), tmp_path / "m.onnx", samples=texts, level="bytes")
+    assert done.parity["outputs"]["features"]["largest"] < 1e-5
+
+
+def test_other_tokenizers_are_refused(tmp_path):
+    path = testing.save_text_backbone(testing.text_backbone(), tmp_path, pool="mean")
+    texts = ["the cat"] * 210
+    with pytest.raises(ExportError, match="tokenizers of BERT and byte pairs"):
+        to_onnx(PretrainedEmbedder(path).fit(texts), tmp_path / "m.onnx", samples=texts, level="bytes")
+
+
 def jpeg(pixels, mode="RGB"):
     file = io.BytesIO()
     Image.fromarray(pixels).resize((40, 30)).convert(mode).save(file, "JPEG", quality=95, subsampling=0)
