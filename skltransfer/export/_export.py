@@ -160,7 +160,8 @@ def to_onnx(
         raise ExportError(f"{type(pipeline).__name__} holds no fitted PretrainedEmbedder; skl2onnx converts it alone.")
     if level == "tensors":
         _warn_of_draft(plans)
-    forms = _forms_of(plans, accept) if level == "bytes" else []
+    forms = [form_of(plan) for plan in plans] if level == "bytes" else []
+    _check_forms(plans, forms, accept)
     newest = max([opset, *(backbones.opset(plan.load()) for plan in plans), *(form.opset for form in forms)])
     graph = Graph(newest, pure=pure)
     walk = Walk(graph, reference.X, raw=level == "bytes")
@@ -189,16 +190,16 @@ def _parts(part: Any) -> dict[str, Any]:
     return parts_of(part) if hasattr(part, "model_sha256_") else {}
 
 
-def _forms_of(plans: list[Any], accept: str | None) -> list[Form]:
-    """Return how samples enter a file that prepares them; refuse what was not accepted."""
+def _check_forms(plans: list[Any], forms: list[Form], accept: str | None) -> None:
+    """Refuse a file that prepares samples in a way that was not accepted, and an acceptance of nothing."""
     if accept is not None and accept not in ACCEPTED:
         raise ExportError(f"accept={accept!r} must be None or {ACCEPTED[0]!r}.")
-    for plan in plans:
-        form_of(plan).check(plan, accept)
-    forms = [form_of(plan) for plan in plans]
+    for plan, form in zip(plans, forms, strict=False):
+        form.check(plan, accept)
     if any(form.pixels for form in forms):
         warn(WARNING, InputWarning)
-    return forms
+    elif accept is not None:
+        raise ExportError(f"accept={accept!r} is for level='bytes' of images; this file decodes none.")
 
 
 def _warn_of_draft(plans: list[Any]) -> None:

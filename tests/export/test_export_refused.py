@@ -74,6 +74,7 @@ def test_few_samples_are_refused(tmp_path):
         ({"level": "byte"}, r"level='byte' must be one of tensors, bytes. Did you mean 'bytes'\?"),
         ({"labels": "name"}, "labels='name' must be one of index, string"),
         ({"level": "bytes", "accept": "all"}, "accept='all' must be None or 'trusted-images'"),
+        ({"accept": "trusted-images"}, "is for level='bytes' of images; this file decodes none"),
         ({"level": "bytes"}, "ends the process on WebP, GIF and damaged files"),
     ],
 )
