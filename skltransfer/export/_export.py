@@ -22,6 +22,8 @@ from skltransfer.export._walk import Raw, Walk, nested, parts_of
 if TYPE_CHECKING:
     import onnx
 
+    from skltransfer._engine.plan import Plan
+
 LEVELS = ("tensors", "bytes")
 LABELS = ("index", "string")
 #: What `accept` may say.
@@ -153,26 +155,18 @@ def to_onnx(
     start = time.monotonic()
     path = Path(path)
     _check(path, level=level, labels=labels)
-    pipeline = on_cpu(pipeline)
-    reference = Reference(pipeline, samples if hasattr(samples, "__len__") else list(samples))
-    plans = [parts["backbone"] for part in nested(pipeline) if "backbone" in (parts := _parts(part))]
-    if not plans:
-        raise ExportError(f"{type(pipeline).__name__} holds no fitted PretrainedEmbedder; skl2onnx converts it alone.")
-    if level == "tensors":
-        _warn_of_draft(plans)
+    reference = Reference(on_cpu(pipeline), samples if hasattr(samples, "__len__") else list(samples))
+    plans = _plans(reference.pipeline)
     forms = [form_of(plan) for plan in plans] if level == "bytes" else []
-    _check_forms(plans, forms, accept)
-    newest = max([opset, *(backbones.opset(plan.load()) for plan in plans), *(form.opset for form in forms)])
-    graph = Graph(newest, pure=pure)
-    walk = Walk(graph, reference.X, raw=level == "bytes")
-    outputs = _walked(walk, pipeline, labels, reference)
-    choices = {"level": level, "labels": labels, "opset": graph.opset, "pure": pure}
+    _check_pixels(plans, forms, accept)
+    walk = Walk(Graph(_newest(opset, plans, forms), pure=pure), reference.X, raw=level == "bytes")
+    outputs = _walked(walk, labels, reference)
+    choices = {"level": level, "labels": labels, "opset": walk.graph.opset, "pure": pure}
     choices |= {"warning": WARNING} if any(form.pixels for form in forms) else {}
-    model = graph.model(_metadata.before(walk.inputs, outputs, choices))
+    model = walk.graph.model(_metadata.before(walk.inputs, outputs, choices))
     parity, files = _kept(path, model, walk.inputs, outputs, reference)
-    seconds = time.monotonic() - start
     names = tuple(one.name for one in walk.inputs), tuple(one.name for one in outputs)
-    return Exported(path, *names, parity, path.stat().st_size, seconds, files)
+    return Exported(path, *names, parity, path.stat().st_size, time.monotonic() - start, files)
 
 
 def _check(path: Path, *, level: str, labels: str) -> None:
@@ -185,13 +179,17 @@ def _check(path: Path, *, level: str, labels: str) -> None:
         raise ExportError(f"There is no folder {str(path.absolute().parent)!r} to write {path.name!r} to.")
 
 
-def _parts(part: Any) -> dict[str, Any]:
-    """Return the parts of an embedder; of what is not fitted, as parameters of a search are, nothing."""
-    return parts_of(part) if hasattr(part, "model_sha256_") else {}
+def _plans(pipeline: Any) -> list[Plan]:
+    """Return the plans of the fitted backbones; those that are not fitted are parameters, as of a search."""
+    fitted = [part for part in nested(pipeline) if hasattr(part, "model_sha256_")]
+    found = [parts["backbone"] for part in fitted if "backbone" in (parts := parts_of(part))]
+    if not found:
+        raise ExportError(f"{type(pipeline).__name__} holds no fitted PretrainedEmbedder; skl2onnx converts it alone.")
+    return found
 
 
-def _check_forms(plans: list[Any], forms: list[Form], accept: str | None) -> None:
-    """Refuse a file that prepares samples in a way that was not accepted, and an acceptance of nothing."""
+def _check_pixels(plans: list[Plan], forms: list[Form], accept: str | None) -> None:
+    """Refuse a file that decodes images, unless that was accepted; warn of pixels that other programs do not see."""
     if accept is not None and accept not in ACCEPTED:
         raise ExportError(f"accept={accept!r} must be None or {ACCEPTED[0]!r}.")
     for plan, form in zip(plans, forms, strict=False):
@@ -200,24 +198,26 @@ def _check_forms(plans: list[Any], forms: list[Form], accept: str | None) -> Non
         warn(WARNING, InputWarning)
     elif accept is not None:
         raise ExportError(f"accept={accept!r} is for level='bytes' of images; this file decodes none.")
-
-
-def _warn_of_draft(plans: list[Any]) -> None:
-    if drafts := {plan.card.name for plan in plans if getattr(plan.recipe.input, "draft", False)}:
-        name = sorted(drafts)[0]
+    elif drafts := sorted({plan.card.name for plan in plans if getattr(plan.recipe.input, "draft", False)}):
         warn(
-            f"{name!r} was fitted on draft pixels, which only skltransfer sees: other programs that scale JPEG files "
-            "pass other pixels, and probabilities differ. Refit with "
-            f"PretrainedEmbedder(load_card({name!r}, draft=False)).",
+            f"{drafts[0]!r} was fitted on draft pixels, which only skltransfer sees: other programs that scale JPEG "
+            "files pass other pixels, and probabilities differ. Refit with "
+            f"PretrainedEmbedder(load_card({drafts[0]!r}, draft=False)).",
             InputWarning,
         )
 
 
-def _walked(walk: Walk, pipeline: Any, labels: str, reference: Reference) -> list[Output]:
-    heads = walk.heads(pipeline, Raw())
+def _newest(opset: int, plans: list[Plan], forms: list[Form]) -> int:
+    """Return the version of operators that all parts can have."""
+    return max([opset, *(backbones.opset(plan.load()) for plan in plans), *(form.opset for form in forms)])
+
+
+def _walked(walk: Walk, labels: str, reference: Reference) -> list[Output]:
+    """Add the pipeline to the graph; return the outputs."""
+    heads = walk.heads(reference.pipeline, Raw())
     if heads:
         return _outputs.add(walk.graph, heads, labels, reference)
-    return _outputs.add_features(walk.graph, walk.transform(pipeline, Raw()))
+    return _outputs.add_features(walk.graph, walk.transform(reference.pipeline, Raw()))
 
 
 def _kept(
