@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from skltransfer._engine.modalities import image
 from skltransfer.errors import ExportError
 from skltransfer.export import _images, _texts
 from skltransfer.export._graph import BATCH, Graph
@@ -49,9 +50,11 @@ class Form(NamedTuple):
 
 
 def _one_file(files: Any) -> npt.NDArray[np.uint8]:
-    (content,) = files
+    """Return the bytes of the one file of a batch: of a path, of bytes, or of an open file."""
+    (sample,) = files
+    content = image.read(sample).data
     if not isinstance(content, bytes):
-        raise ExportError(f"level='bytes' is compared on bytes; a sample is a {type(content).__name__}, read it first.")
+        raise ExportError(f"level='bytes' of images takes files, and a sample is a {type(sample).__name__}.")
     return np.frombuffer(content, np.uint8)
 
 

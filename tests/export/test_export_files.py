@@ -225,6 +225,8 @@ def test_a_file_takes_trusted_images_and_says_what_that_means(tmp_path):
     images = [jpeg(pixels, "L" if i % 9 == 0 else "RGB") for i, pixels in enumerate(support.test())]
     y = [np.asarray(Image.open(io.BytesIO(image)).convert("RGB")).mean() > 125 for image in images]
     pipeline = make_pipeline(support.backbone(tmp_path), StandardScaler(), LogisticRegression(C=0.1)).fit(images, y)
+    (tmp_path / "last.jpg").write_bytes(images.pop())
+    images.append(tmp_path / "last.jpg")
     with pytest.warns(InputWarning, match="never returns from a truncated JPEG"):
         done = to_onnx(pipeline, tmp_path / "m.onnx", samples=images, level="bytes", accept="trusted-images")
     found = session_of(done.path).run(["label"], {"file": np.frombuffer(images[0], np.uint8)})[0]

@@ -97,6 +97,17 @@ CLASSIFIERS = [
     SkipBadRows(RandomForestClassifier(5, random_state=0)),
     AdaptedClassifier(LOGISTIC, align=None, rounds=0),
 ]
+TWO_CLASSES = [
+    LOGISTIC,
+    SVC(),
+    LinearSVC(),
+    GaussianNB(),
+    HistGradientBoostingClassifier(max_iter=3),
+    LinearDiscriminantAnalysis(),
+    MLPClassifier((4,), max_iter=9, random_state=0),
+    SGDClassifier(loss="log_loss", random_state=0),
+    RidgeClassifier(),
+]
 REGRESSORS = [
     Ridge(),
     LinearRegression(),
@@ -142,9 +153,7 @@ def test_classifiers_agree(tmp_path, head):
     assert all(one["agrees"] for one in done.parity["outputs"].values())
 
 
-@pytest.mark.parametrize(
-    "head", [LOGISTIC, SVC(), LinearSVC(), GaussianNB(), HistGradientBoostingClassifier(max_iter=3)], ids=named
-)
+@pytest.mark.parametrize("head", TWO_CLASSES, ids=named)
 def test_two_classes_agree(tmp_path, head):
     y = np.where(support.train()[1] == "red", 7, 3)
     done = support.exported(fitted(tmp_path, make_pipeline(StandardScaler(), head), y), tmp_path)
