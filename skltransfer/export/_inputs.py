@@ -69,9 +69,11 @@ class Input(NamedTuple):
 
 
 def column(X: Any, name: Any) -> Any:
-    """Return a column of a frame or array; X itself if it is one column."""
+    """Return a column of a frame or array, by name or position; X itself if it is one column."""
     if name is None:
         return X
+    if hasattr(X, "iloc") and not isinstance(name, str):
+        return X.iloc[:, name]
     if hasattr(X, "columns"):
         return X[name]
     return np.asarray(X)[:, name]

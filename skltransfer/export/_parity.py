@@ -204,6 +204,8 @@ def _of_labels(
         "agrees": len(sure) <= int(limits.share * len(index)),
         "equal": float(1 - len(differ) / max(1, len(index))),
         "rows": differ.tolist(),
+        "classes": len(np.unique(index)) if output.classes is None else len(output.classes),
+        "seen": len(np.unique(index)),
         "beyond": sure.tolist(),
     }
 
@@ -268,7 +270,9 @@ def describe(figures: dict[str, Any]) -> str:
     rows = figures["beyond"]
     named = f" on rows {', '.join(map(str, rows[:10]))}{' ...' if len(rows) > 10 else ''}" if rows else ""
     if "equal" in figures:
-        return f"{figures['equal']:.1%} of labels equal{named}"
+        few = figures["seen"] < figures["classes"]
+        seen = f", of {figures['seen']} of {figures['classes']} classes only: pass samples of all" if few else ""
+        return f"{figures['equal']:.1%} of labels equal{named}{seen}"
     if "largest" not in figures:
         return f"indices {'differ' + named if rows else 'equal'}"
     beyond = f", beyond it{named}" if rows else ""

@@ -69,6 +69,15 @@ def test_the_message_has_the_figures(done):
     assert "label: 100.0% of labels equal" in str(done)
 
 
+def test_the_message_says_which_share_of_the_classes_was_seen(tmp_path):
+    X, y = support.train()
+    head = make_pipeline(StandardScaler(), LogisticRegression())
+    pipeline = make_pipeline(support.backbone(tmp_path), head).fit(X, y)
+    red = [image for image in support.images(900)[0] if pipeline.predict([image]) == "red"][:210]
+    done = to_onnx(pipeline, tmp_path / "model.onnx", samples=red)
+    assert "100.0% of labels equal, of 1 of 3 classes only: pass samples of all" in str(done)
+
+
 @pytest.mark.parametrize("content", [b"", b"no model", b"\x72\xff\xff\xff\xff\xff\x01", bytes(range(256)) * 9])
 def test_other_files_are_not_taken_for_ours(tmp_path, content):
     (tmp_path / "x.onnx").write_bytes(content)

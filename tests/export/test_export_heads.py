@@ -206,6 +206,15 @@ def test_columns_may_have_the_names_of_outputs(tmp_path):
     assert (done.inputs, done.outputs) == (("label", "const_1"), ("label_2", "probabilities"))
 
 
+@pytest.mark.parametrize("names", [["a", "b"], [20, 10]])
+def test_columns_may_be_positions(tmp_path, names):
+    X, y = support.train()
+    columns = ColumnTransformer([("a", support.backbone(tmp_path), 0)], remainder=StandardScaler())
+    pipeline = make_pipeline(columns, LOGISTIC).fit(pd.DataFrame(dict(zip(names, [X, range(len(X))], strict=True))), y)
+    rest = pd.DataFrame(dict(zip(names, [support.test(), range(support.TEST)], strict=True)))
+    assert len(to_onnx(pipeline, tmp_path / "model.onnx", samples=rest).inputs) == 2
+
+
 def test_a_search_around_the_pipeline_and_a_frozen_one_are_unwrapped(tmp_path):
     X, y = support.train()
     inner = GridSearchCV(
