@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from skltransfer._engine.graph import reads
 from skltransfer.errors import ExportError
 
 if TYPE_CHECKING:
@@ -155,7 +157,7 @@ class Graph:
                 f"pure=True: {', '.join(sorted({n.op_type for n in self.nodes if n.domain == ML}))} of {ML} would be "
                 "needed. Linear models and MLP need none; choose one of them, or pass pure=False."
             )
-        graph = helper.make_graph(self.nodes, "skltransfer", self.inputs, self.outputs, self.initializers)
+        graph = helper.make_graph(_in_order(self.nodes), "skltransfer", self.inputs, self.outputs, self.initializers)
         domains = [helper.make_opsetid(name, version) for name, version in self.domains.items() if name in {"", *used}]
         version = helper.find_min_ir_version_for([d for d in domains if d.domain in ("", ML)], ignore_unknown=True)
         model = helper.make_model(graph, opset_imports=domains, functions=self.functions, producer_name="skltransfer")
@@ -166,6 +168,15 @@ class Graph:
         except onnx.checker.ValidationError as err:
             raise ExportError(f"The graph of this pipeline is not valid: {err}") from err
         return model
+
+
+def _in_order(nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """Return nodes so that each stands behind those it reads: converters to float16 append some at the end."""
+    maker = {name: place for place, node in enumerate(nodes) for name in node.output}
+    needs = {place: {maker[name] for name in reads(node) if name in maker} for place, node in enumerate(nodes)}
+    if all(max(before, default=-1) < place for place, before in needs.items()):
+        return nodes
+    return [nodes[place] for place in TopologicalSorter(needs).static_order()]
 
 
 def _domains(nodes: Iterable[onnx.NodeProto]) -> set[str]:

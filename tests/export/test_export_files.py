@@ -133,6 +133,15 @@ def test_an_older_backbone_is_raised_to_the_version_that_is_asked_for(tmp_path):
     assert read_metadata(done.path)["opset"] == 19
 
 
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_backbones_of_fewer_bits_agree(tmp_path, precision, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    emoji = load_emoji()
+    embedder = PretrainedEmbedder(load_card("vision-mini", draft=False), precision=precision)
+    done = to_onnx(embedder.fit(emoji.images[:3]), tmp_path / "m.onnx", samples=emoji.images[:200])
+    assert done.parity["outputs"]["features"]["agrees"]
+
+
 def test_arrays_go_in_as_they_are(tmp_path):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(330, 4)).astype(np.float32)
