@@ -153,6 +153,10 @@ class Modality:
         Roles of files a card must list.
     views : tuple of str
         Views that the mean may be taken of, as in `Recipe`.
+    prepared : str
+        What prepared samples are called as input of an exported file.
+    explain : callable or None
+        Takes the spec; returns in words how a sample is prepared, for programs in other languages.
     """
 
     name: str
@@ -172,6 +176,8 @@ class Modality:
     numbers: Numbers | None = None
     needs: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
+    prepared: str = "samples"
+    explain: Callable[[Any], str] | None = None
 
     @property
     def numeric(self) -> bool:
