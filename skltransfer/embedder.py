@@ -1,7 +1,7 @@
 """`PretrainedEmbedder`: a pretrained backbone as a scikit-learn transformer.
 
 The room owns parameters, tags, names and callbacks, and no machinery: it finds or makes a plan (`planning`) and makes
-one call (`stream.embed`). It is the only room that uses private names of scikit-learn.
+one call (`stream.embed`). It and `export` are the only rooms that use private names of scikit-learn.
 """
 
 from __future__ import annotations
@@ -262,15 +262,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
     def fit_transform(self, X: Any, y: Any = None) -> Any:
         """Fit, then embed the same samples: ``fit(X).transform(X)`` with callbacks and a shared search.
 
-        Parameters
-        ----------
-        X : iterable of samples
-            See the notes of the class.
-        y : ignored
-
-        Returns
-        -------
-        As `transform`.
+        Parameters and the result are those of `transform`; y is ignored.
         """
         samples, plan = self._settle(X)
         with progress.bar(self, samples.n) as bar, progress.callbacks(self, X, y, samples.n) as step:
@@ -323,6 +315,11 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         super().__setstate__({**ADDED, **state})
         if "model_sha256_" in self.__dict__ and "_fitted_with" not in self.__dict__:
             self._fitted_with = (self.model, self.precision)
+
+    def _onnx_parts(self) -> dict[str, Any]:
+        """Return what `export` needs to know."""
+        planning.check_fitted(vars(self), planned := self._planned())
+        return {"backbone": planned.plan}
 
     def _takes_numbers(self) -> bool:
         """Return whether X is numeric, as far as it is known without a look at the model: by its card, or since fit."""

@@ -20,6 +20,7 @@
     ├── SampleError              (ValueError)    a sample cannot be read
     ├── FolderError              (ValueError)    a folder does not hold labeled images
     ├── TableError               (ValueError)    a table does not hold paths and labels
+    ├── ExportError              (ValueError)    a pipeline cannot be written as one file that agrees with it
     ├── CacheError               (ValueError)    a folder does not hold a cache, or a damaged one
     └── SettingError             (ValueError)    a setting or its environment variable has a wrong value
 
@@ -57,6 +58,7 @@ __all__ = [
     "DeviceError",
     "DeviceWarning",
     "DownloadError",
+    "ExportError",
     "Failure",
     "FolderError",
     "InputWarning",
@@ -219,6 +221,10 @@ class TableError(SklTransferError, ValueError):
     """A table does not hold the columns that are asked for, or some of their cells are empty."""
 
 
+class ExportError(SklTransferError, ValueError):
+    """A pipeline cannot be exported to one ONNX file, or the file would predict something else."""
+
+
 class Unreadable(Exception):
     """A sample cannot be read; the message is the reason. The stream turns it into a `Failure`."""
 
@@ -321,10 +327,8 @@ def need(module: str, *, extra: str) -> ModuleType:
 
     Parameters
     ----------
-    module : str
-        Module to import, such as ``"tqdm.auto"``.
-    extra : str
-        Extra of skltransfer that installs it, such as ``"progress"``.
+    module, extra : str
+        Module to import, such as ``"tqdm.auto"``, and the extra that installs it, such as ``"progress"``.
 
     Returns
     -------
@@ -360,10 +364,8 @@ def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:
 
     Parameters
     ----------
-    name : str
-        The wrong name.
-    known : iterable of str
-        The right names.
+    name, known : str, iterable of str
+        The wrong name, and the right ones.
     most : int
         Most names to suggest.
 

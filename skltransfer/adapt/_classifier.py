@@ -220,6 +220,13 @@ class AdaptedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """Return whether `fit` was called."""
         return "estimator_" in vars(self)
 
+    def _onnx_parts(self) -> dict[str, Any]:
+        """Return the move of rows of the target and the classifier, for `export`."""
+        if self.target_ is None:
+            raise ValueError(f"sample_domain decides how rows are moved, and fit saw {self.domains_}: not one graph.")
+        move = None if self.scaler_ is None else self.scaler_.moves_[self.target_]
+        return {"affine": move, "estimator": self.estimator_}
+
     def _checked(self, X: Any, *, reset: bool) -> npt.NDArray[Any]:
         rows: npt.NDArray[Any] = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32])
         return rows

@@ -191,6 +191,13 @@ class DomainScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
+    def _onnx_parts(self) -> dict[str, Any]:
+        """Return the move of the only domain, for `export`, which knows no others."""
+        check_is_fitted(self)
+        if len(self.domains_) > 1:
+            raise ValueError(f"sample_domain decides how rows are moved, and fit saw {self.domains_}: not one graph.")
+        return {"affine": self.moves_[self.domains_[0]]}
+
     def _checked(self, X: Any, *, reset: bool) -> Rows:
         rows: Rows = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32])
         return rows

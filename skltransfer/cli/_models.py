@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from skltransfer import cards
+from skltransfer import cards, export
 from skltransfer._engine import catalog, golden, hub, plan, quantization, registry, runtime, samples
 from skltransfer.cards import Card
 from skltransfer.cli import _card
@@ -66,6 +66,9 @@ def _size(card: Card) -> str:
 
 
 def _show(args: argparse.Namespace) -> int:
+    if export.is_exported(args.model):
+        say(table(_flat(export.read_metadata(args.model))))
+        return 0
     facts = _remote_facts(args.model) if _is_remote(args.model) else _facts(args.model)
     say(table(_flat(facts)))
     return 0
@@ -229,7 +232,7 @@ QUANTIZE = "convert a model to 16 or 8 bits, compare the two, and keep the resul
 
 COMMANDS = (
     Command("list", "list the bundled models and the names of hub models", _list, _add_list),
-    Command("show", "show the card of a model: input, license, source, figures", _show, _add_model),
+    Command("show", "show the card of a model, or what an exported file says of itself", _show, _add_model),
     Command("layers", "list the tensors of a model that can be used as embedding", _layers, _add_model),
     _card.COMMAND,
     Command("pull", "fetch a model of the hub, or fetch it again", _pull, _add_address),

@@ -303,6 +303,10 @@ class MultiTask(MetaEstimatorMixin, BaseEstimator):
         tags.non_deterministic = any(one.non_deterministic for one in inner)
         return tags
 
+    def _onnx_parts(self) -> dict[str, Any]:
+        """Return the fitted heads, for `export`."""
+        return {"tasks": self.heads_}
+
     def _configured(self) -> dict[Any, Any]:
         """Return the heads as they were passed; one that stands for every task has the name None."""
         return self.heads if isinstance(self.heads, dict) else {None: self.heads}

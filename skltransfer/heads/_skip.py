@@ -202,6 +202,10 @@ class SkipBadRows(MetaEstimatorMixin, BaseEstimator):
         tags.input_tags.sparse, tags.input_tags.allow_nan = inner.input_tags.sparse, True
         return tags
 
+    def _onnx_parts(self) -> dict[str, Any]:
+        """Return the fitted estimator, for `export`: a file has no rows that are bad."""
+        return {"estimator": self.estimator_}
+
     def _checked(self, X: Any, *, reset: bool) -> tuple[Any, npt.NDArray[np.bool_]]:
         """Check rows; return them, as a frame if they are one, and which of them hold no NaN."""
         checked = validate_data(self, X, reset=reset, accept_sparse="csr", ensure_all_finite="allow-nan", allow_nd=True)

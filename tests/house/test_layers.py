@@ -25,7 +25,7 @@ FLOORS = [
     ["judge"],
     ["demo", "profile"],
     ["embedder", "heads", "adapt"],
-    ["report", "selection", "serving", "testing"],
+    ["export", "report", "selection", "serving", "testing"],
     ["cli"],
     ["__main__"],
 ]
@@ -43,6 +43,7 @@ LIBRARIES = {
     "embedder": {"sklearn"},
     "heads": {"sklearn"},
     "adapt": {"sklearn"},
+    "export": {"sklearn", "onnx", "google"},
     "progress": {"sklearn"},
     "testing": {"onnx", "tokenizers"},
     "judge": {"sklearn", "scipy", "joblib", "threadpoolctl"},
@@ -56,7 +57,7 @@ NUMPY_FREE = {"errors", "cards", "hub", "cli", "registry", "process", "listing",
 ALONE = {"heads", "adapt"}
 STARTS_THREADS = {"stream", "runtime", "cache"}
 #: Models, rows, checkpoints, pictures where the user says, the folder of a converted model, and graphs to test with.
-WRITES_FILES = {"hub", "cache", "training", "report", "convert", "quantization", "testing"}
+WRITES_FILES = {"hub", "cache", "training", "report", "convert", "export", "quantization", "testing"}
 
 #: Lines of a file, tests and recipes included.
 LONGEST = 400

@@ -6,6 +6,7 @@ become nodes of one graph, so that a single run turns pixels or token ids into r
 
 from skltransfer._engine.graph._build import build, check_layers
 from skltransfer._engine.graph._constants import beside, filled
+from skltransfer._engine.graph._cut import reads
 from skltransfer._engine.graph._editor import INPUT, OUTPUT, opset
 from skltransfer._engine.graph._facts import Measured, read
 from skltransfer._engine.graph._integers import OLDEST_OF_ROWS, matmuls, quantize_blockwise, quantize_per_row
@@ -40,6 +41,7 @@ __all__ = [
     "check_same_places",
     "matmuls",
     "read",
+    "reads",
     "shaped",
     "shapes_of",
     "scan",

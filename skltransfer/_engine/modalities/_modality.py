@@ -155,6 +155,10 @@ class Modality:
         Views that the mean may be taken of, as in `Recipe`.
     variants : tuple of str
         Views of which a row may be made, by the first word, as in `Recipe`.
+    prepared : str
+        What prepared samples are called as input of an exported file.
+    explain : callable or None
+        Takes the spec; returns in words how a sample is prepared, for programs in other languages.
     """
 
     name: str
@@ -175,6 +179,8 @@ class Modality:
     needs: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
     variants: tuple[str, ...] = ()
+    prepared: str = "samples"
+    explain: Callable[[Any], str] | None = None
 
     @property
     def numeric(self) -> bool:

@@ -185,4 +185,6 @@ ARRAY = Modality(
     preparer=ArrayPreparer,
     to_tensor=lambda sample, spec: np.asarray(read(sample).data[np.newaxis], spec.numbers),
     numbers=Numbers(_type_of, to_numbers),
+    prepared="arrays",
+    explain=lambda spec: f"Pass the numbers as {spec.numbers}, samples first, as the pipeline took them.",
 )

@@ -9,7 +9,7 @@ import dataclasses
 from skltransfer._engine.modalities._modality import Modality
 from skltransfer._engine.modalities.image._formats import FORMATS, begins_like, looks_like
 from skltransfer._engine.modalities.image._geometry import Placement, placement, placement_of
-from skltransfer._engine.modalities.image._graph import PRESETS, check, complete, preprocess, signs
+from skltransfer._engine.modalities.image._graph import PRESETS, check, complete, explain, preprocess, signs
 from skltransfer._engine.modalities.image._prepare import ImagePreparer, prepare, probe, to_tensor
 from skltransfer._engine.modalities.image._read import Source, glance, path_of, read
 from skltransfer._engine.modalities.image._synthetic import drawings, photographs, pictures, synthetic
@@ -49,5 +49,7 @@ IMAGE = Modality(
     to_tensor=lambda sample, spec: to_tensor([sample], spec),
     views=("flip",),
     variants=("mirror", "crop"),
+    prepared="images",
+    explain=explain,
     faster=lambda spec: None if spec.draft else dataclasses.replace(spec, draft=True),
 )

@@ -190,3 +190,19 @@ def _to_gray(editor: Any, tensor: str) -> str:
     each = [editor.add("Gather", parts, editor.const(np.array([i])), axis=1, front=True) for i in range(3)]
     total = editor.add("Sum", *each, half, front=True)
     return str(editor.add("Floor", editor.add("Mul", total, whole, front=True), front=True))
+
+
+def explain(spec: ImageSpec) -> str:
+    """Describe in words how an image becomes the pixels that an exported file takes."""
+    height, width = spec.size
+    scaled = f"Scale the image to {width} x {height} pixels (width x height)"
+    cropped = ""
+    if spec.resize == "shorter":
+        scaled = f"Scale the image so that its shorter side has {spec.resize_to} pixels"
+        cropped = f", and crop the center to {width} x {height} pixels (width x height)"
+    loose = " The pipeline was fitted on JPEG files that the decoder scaled down (draft)." if spec.draft else ""
+    return (
+        "Decode the file, turn it upright as its EXIF data say, put transparent parts on white, convert it to RGB. "
+        f"{scaled}, {spec.interpolation} with antialiasing, as Pillow's resize does{cropped}. Pass uint8 "
+        f"(batch, {height}, {width}, 3), 0 to 255: what else is done to pixels is in the file.{loose}"
+    )

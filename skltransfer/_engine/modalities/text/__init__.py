@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skltransfer._engine.modalities._modality import File, Modality
-from skltransfer._engine.modalities.text._graph import check, complete, preprocess, signs, synthetic, texts
+from skltransfer._engine.modalities.text._graph import check, complete, explain, preprocess, signs, synthetic, texts
 from skltransfer._engine.modalities.text._prepare import TextPreparer
 from skltransfer._engine.modalities.text._repository import describe
 from skltransfer._engine.modalities.text._tokens import (
@@ -65,4 +65,6 @@ TEXT = Modality(
     mask=token_mask,
     advice=("A smaller max_length: fewer tokens of each text.",),
     needs=("tokenizer",),
+    prepared="tokens",
+    explain=explain,
 )

@@ -124,3 +124,15 @@ COUNTS = {"compare": 48, "measure": 256}
 def synthetic(purpose: str) -> list[str]:
     """Return texts for a purpose, see `COUNTS`."""
     return texts(COUNTS[purpose])
+
+
+def explain(spec: TextSpec) -> str:
+    """Describe in words how a text becomes the tokens that an exported file takes."""
+    before = f"Put {spec.prefix!r} before it. " if spec.prefix else ""
+    case = {None: "", True: "Lower-case it. ", False: "Do not lower-case it. "}[spec.lowercase]
+    filled = f"Fill up to {spec.max_length} with {spec.pad}. " if spec.fill else ""
+    return (
+        f"{before}{case}Cut the text into token ids with the tokenizer.json beside the file, with its special tokens, "
+        f"at most {spec.max_length}, longer texts cut off on the {spec.truncation}. {filled}Special tokens written in "
+        "the text are plain text. Pass int32 (batch, tokens), shorter texts of a batch filled up with -1."
+    )
