@@ -287,8 +287,13 @@ class FineTunedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, T
 
     def _backbone(self) -> PretrainedEmbedder:
         """Return the backbone as it is trained: in float32, whatever it runs in afterwards."""
-        embedder = PretrainedEmbedder() if self.embedder is None else clone(self.embedder)
-        return embedder.set_params(precision="fp32" if embedder.precision == "fp32" else "auto")
+        embedder = self._given()
+        embedder.precision = "fp32" if embedder.precision == "fp32" else "auto"
+        return embedder
+
+    def _given(self) -> PretrainedEmbedder:
+        embedder: PretrainedEmbedder = PretrainedEmbedder() if self.embedder is None else clone(self.embedder)
+        return embedder
 
     def _settings(self, plan: Plan, n: int) -> _train.Settings:
         """Return the choices of a training on so many samples."""
@@ -296,9 +301,15 @@ class FineTunedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, T
         rate = self.learning_rate or plan.card.learning_rate or LEARNING_RATE
         epochs = int(np.clip(SEEN // n, *EPOCHS)) if isinstance(self.epochs, str) else int(self.epochs)
         return _train.Settings(
-            **{"epochs": epochs, "batch_size": int(self.batch_size), "learning_rate": float(rate)},
-            **{"weight_decay": float(self.weight_decay), "mixup": float(self.mixup), "adapter": self.adapter},
-            **{"average": float(self.average or 0.0), "threads": int(self.n_jobs or 1), "device": self.device},
+            epochs=epochs,
+            batch_size=int(self.batch_size),
+            learning_rate=float(rate),
+            weight_decay=float(self.weight_decay),
+            mixup=float(self.mixup),
+            average=float(self.average or 0.0),
+            adapter=self.adapter,
+            threads=int(self.n_jobs or 1),
+            device=self.device,
             seed=int(check_random_state(self.random_state).randint(2**31)),
             head_rate=10.0 if texts else 1.0,
         )
@@ -317,8 +328,9 @@ class FineTunedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, T
         if not (folder / "card.json").is_file():
             plan = self._parent()
             folder = _store.keep(self._key, plan, self.tuned_, self._behind(plan), self._facts)
-        embedder = PretrainedEmbedder() if self.embedder is None else clone(self.embedder)
-        return embedder.set_params(model=str(folder))
+        embedder = self._given()
+        embedder.model = str(folder)
+        return embedder
 
     def _parent(self) -> Plan:
         """Return the plan of the backbone that was tuned."""

@@ -17,7 +17,6 @@ from skltransfer.finetune import _operators
 
 if TYPE_CHECKING:
     import onnx
-    import torch
 
 
 def module(parts: graph.Parts, tail: graph.Tail) -> Any:
@@ -59,12 +58,11 @@ def module(parts: graph.Parts, tail: graph.Tail) -> Any:
             self.weights = torch.nn.ParameterList(
                 torch.nn.Parameter(_tensor(parts.constants[name])) for name in tail.weights
             )
-            self._steps = [(table[node.op_type], _attributes(node), list(node.input), list(node.output)) for node in tail.nodes]
-            self._fixed = _fixed(parts, tail, self._steps)
-            done = self._fixed.keys()
-            self._steps = [step for step in self._steps if not set(step[3]) <= done]
+            steps = [(table[one.op_type], _attributes(one), list(one.input), list(one.output)) for one in tail.nodes]
+            self._fixed = _fixed(parts, tail, steps)
+            self._steps = [step for step in steps if not set(step[3]) <= self._fixed.keys()]
 
-        def forward(self, given: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        def forward(self, given: Mapping[str, Any]) -> Any:
             values: dict[str, Any] = {**self._fixed, **dict(zip(self.names, self.weights, strict=True)), **given}
             for function, attributes, inputs, outputs in self._steps:
                 made = function(attributes, *(values[name] if name else None for name in inputs))
@@ -86,7 +84,7 @@ def _label(node: onnx.NodeProto) -> str:
     return node.op_type if node.domain in DOMAINS else f"{node.domain}.{node.op_type}"
 
 
-def _tensor(proto: onnx.TensorProto) -> torch.Tensor:
+def _tensor(proto: onnx.TensorProto) -> Any:
     from onnx import numpy_helper
 
     return need("torch", extra="torch").from_numpy(np.array(numpy_helper.to_array(proto)))

@@ -69,14 +69,14 @@ class Objective:
         """Fit a linear model on standardized rows (views * n, d); return coefficients (width, d) and intercepts."""
         raise NotImplementedError
 
-    def losses(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def losses(self, outputs: torch.Tensor, target: torch.Tensor) -> Any:
         """Return the loss of each sample of a batch."""
         raise NotImplementedError
 
     def _known(self, rows: Rows, views: int) -> tuple[Rows, npt.NDArray[Any], npt.NDArray[Any]]:
         """Return rows, targets and weights of samples with labels, for each view."""
-        there = np.tile(self.present, views)
-        return rows[there], np.tile(self.target, (views, *[1] * (self.target.ndim - 1)))[there], np.tile(self.weights, views)[there]
+        there, target = np.tile(self.present, views), np.concatenate([self.target] * views)
+        return rows[there], target[there], np.tile(self.weights, views)[there]
 
 
 class Classes(Objective):
@@ -106,7 +106,7 @@ class Classes(Objective):
             return np.vstack([-model.coef_, model.coef_]) / 2, np.concatenate([-model.intercept_, model.intercept_]) / 2
         return model.coef_, model.intercept_
 
-    def losses(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def losses(self, outputs: torch.Tensor, target: torch.Tensor) -> Any:
         """Return the cross-entropy of each sample."""
         return need("torch", extra="torch").nn.functional.cross_entropy(outputs, target, reduction="none")
 
@@ -120,7 +120,7 @@ class Numbers(Objective):
         """Return numbers of mean 0 and standard deviation 1."""
         values = np.array(y, np.float64)
         mean, spread = values[self.present].mean(), values[self.present].std()
-        return np.nan_to_num((values - mean) / (spread or 1.0)).astype(np.float32)
+        return np.asarray(np.nan_to_num((values - mean) / (spread or 1.0)), np.float32)
 
     def first_head(self, rows: Rows, views: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Fit ridge regression."""
@@ -128,7 +128,7 @@ class Numbers(Objective):
         model = Ridge(alpha=views / C).fit(rows, target, weights)
         return model.coef_[np.newaxis], np.array([model.intercept_])
 
-    def losses(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def losses(self, outputs: torch.Tensor, target: torch.Tensor) -> Any:
         """Return the squared error of each sample."""
         return (outputs[:, 0] - target).square()
 
@@ -151,9 +151,9 @@ class Labels(Objective):
         """Fit ridge regression on +1 and -1."""
         rows, target, weights = self._known(rows, views)
         model = Ridge(alpha=views / C).fit(rows, 2 * target - 1, weights)
-        return model.coef_, model.intercept_
+        return np.asarray(model.coef_), np.asarray(model.intercept_)
 
-    def losses(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def losses(self, outputs: torch.Tensor, target: torch.Tensor) -> Any:
         """Return the mean of each sample's losses."""
         functional = need("torch", extra="torch").nn.functional
         return functional.binary_cross_entropy_with_logits(outputs, target, reduction="none").mean(1)
@@ -175,7 +175,7 @@ class Contrast(Classes):
         """Return 0."""
         return 0
 
-    def losses(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def losses(self, outputs: torch.Tensor, target: torch.Tensor) -> Any:
         """Return the loss of each sample against all others of the batch."""
         torch = need("torch", extra="torch")
         rows = torch.nn.functional.normalize(outputs, dim=1)
@@ -212,19 +212,21 @@ class Goal:
     def first_heads(self, rows: Rows, views: int) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
         """Standardize rows and fit the first head of every objective."""
         scaler = StandardScaler().fit(rows)
-        assert scaler.mean_ is not None and scaler.scale_ is not None
+        assert scaler.mean_ is not None
+        assert scaler.scale_ is not None
         self.scale = scaler.mean_, scaler.scale_
         scaled = scaler.transform(rows).astype(np.float32)
         return [one.first_head(scaled, views) for one in self.objectives if one.width]
 
-    def loss(self, outputs: list[torch.Tensor], rows: npt.NDArray[np.int64]) -> torch.Tensor:
+    def loss(self, outputs: list[torch.Tensor], rows: npt.NDArray[np.int64]) -> Any:
         """Return the mean loss of some samples, summed over objectives."""
         torch = need("torch", extra="torch")
         total = torch.zeros(())
         for one, output in zip(self.objectives, outputs, strict=True):
             weights = torch.from_numpy(one.weights[rows]).to(output.device)
             target = torch.from_numpy(one.target[rows]).to(output.device)
-            total = total.to(output.device) + (one.losses(output, target) * weights).sum() / weights.sum().clamp(min=1e-9)
+            loss = (one.losses(output, target) * weights).sum() / weights.sum().clamp(min=1e-9)
+            total = total.to(output.device) + loss
         return total
 
 
@@ -251,7 +253,7 @@ def goal(y: Any, objective: str, weights: npt.NDArray[np.float64], class_weight:
     """
     columns = _columns(y)
     if objective != "auto" and len(columns) > 1:
-        raise TuningError(f"objective={objective!r} is for one target, and y has {len(columns)}; pass objective='auto'.")
+        raise TuningError(f"objective={objective!r} is for one target, and y has {len(columns)}; pass 'auto'.")
     objectives = []
     for column in columns:
         kind = _kind(column) if objective == "auto" else objective
@@ -284,13 +286,13 @@ def _missing(y: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     if y.dtype.kind in "biuSU":
         return np.zeros(len(y), bool)
     if y.dtype.kind == "f":
-        return np.isnan(y) if y.ndim == 1 else np.isnan(y).any(axis=1)
+        return np.asarray(np.isnan(y) if y.ndim == 1 else np.isnan(y).any(axis=1), bool)
     return np.array([value is None or _is_unlike_itself(value) for value in y])
 
 
 def _is_unlike_itself(value: Any) -> bool:
     try:
-        return bool(value != value)  # noqa: PLR0124 - NaN and NaT
+        return bool(value != value)  # NaN and NaT
     except TypeError:  # NA of pandas
         return True
 
@@ -311,5 +313,3 @@ def _kind(y: npt.NDArray[Any]) -> str:
             f"y is {kind!r} to scikit-learn; give classes, numbers, a matrix of 0 and 1, or a frame of several targets."
         )
     return kinds[kind]
-
-

@@ -23,7 +23,8 @@ Attributes = Mapping[str, Any]
 Operator = Callable[..., Any]
 
 #: ONNX's numbers of types, to torch's names.
-TYPES = {1: "float32", 2: "uint8", 3: "int8", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16", 11: "float64"}
+TYPES = {1: "float32", 2: "uint8", 3: "int8", 5: "int16", 6: "int32", 7: "int64", 9: "bool"}
+TYPES |= {10: "float16", 11: "float64"}
 
 
 def table() -> dict[str, Operator]:
@@ -74,38 +75,38 @@ def _axes(attributes: Attributes, given: Any = None) -> list[int]:
     return list(attributes["axes"]) if given is None and "axes" in attributes else [] if given is None else _ints(given)
 
 
-def _reshape(attributes: Attributes, x: torch.Tensor, shape: torch.Tensor) -> torch.Tensor:
+def _reshape(attributes: Attributes, x: Any, shape: torch.Tensor) -> Any:
     wanted = _ints(shape)
     if not attributes.get("allowzero"):
         wanted = [x.shape[axis] if length == 0 else length for axis, length in enumerate(wanted)]
     return x.reshape(tuple(wanted))
 
 
-def _transpose(attributes: Attributes, x: torch.Tensor) -> torch.Tensor:
+def _transpose(attributes: Attributes, x: Any) -> Any:
     return x.permute(attributes.get("perm", tuple(reversed(range(x.ndim)))))
 
 
-def _flatten(attributes: Attributes, x: torch.Tensor) -> torch.Tensor:
+def _flatten(attributes: Attributes, x: Any) -> Any:
     return x.reshape(math.prod(x.shape[: attributes.get("axis", 1)]), -1)
 
 
-def _squeeze(attributes: Attributes, x: torch.Tensor, axes: Any = None) -> torch.Tensor:
+def _squeeze(attributes: Attributes, x: Any, axes: Any = None) -> Any:
     chosen = _axes(attributes, axes)
     return x.squeeze(chosen) if chosen else x.squeeze()
 
 
-def _unsqueeze(attributes: Attributes, x: torch.Tensor, axes: Any = None) -> torch.Tensor:
+def _unsqueeze(attributes: Attributes, x: Any, axes: Any = None) -> Any:
     chosen = _axes(attributes, axes)
     for axis in sorted(axis % (x.ndim + len(chosen)) for axis in chosen):
         x = x.unsqueeze(axis)
     return x
 
 
-def _concat(attributes: Attributes, *parts: torch.Tensor) -> torch.Tensor:
+def _concat(attributes: Attributes, *parts: torch.Tensor) -> Any:
     return need("torch", extra="torch").cat(parts, attributes["axis"])
 
 
-def _split(attributes: Attributes, x: torch.Tensor, lengths: Any = None) -> Sequence[torch.Tensor]:
+def _split(attributes: Attributes, x: Any, lengths: Any = None) -> Any:
     axis = attributes.get("axis", 0)
     given = attributes.get("split") if lengths is None else _ints(lengths)
     if given is None:
@@ -113,7 +114,7 @@ def _split(attributes: Attributes, x: torch.Tensor, lengths: Any = None) -> Sequ
     return x.split(list(given), axis)
 
 
-def _slice(attributes: Attributes, x: torch.Tensor, *given: Any) -> torch.Tensor:
+def _slice(attributes: Attributes, x: Any, *given: Any) -> Any:
     starts, ends, axes, steps = [*(None if one is None else _ints(one) for one in given), None, None, None, None][:4]
     starts, ends = starts or list(attributes["starts"]), ends or list(attributes["ends"])
     axes = axes or list(attributes.get("axes", range(len(starts))))
@@ -127,14 +128,14 @@ def _int64() -> Any:
     return need("torch", extra="torch").int64
 
 
-def _gather(attributes: Attributes, x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+def _gather(attributes: Attributes, x: Any, indices: torch.Tensor) -> Any:
     axis = attributes.get("axis", 0) % x.ndim
     places = indices.long() % x.shape[axis]
     taken = x.index_select(axis, places.reshape(-1))
     return taken.reshape((*x.shape[:axis], *places.shape, *x.shape[axis + 1 :]))
 
 
-def _gather_nd(attributes: Attributes, x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+def _gather_nd(attributes: Attributes, x: Any, indices: torch.Tensor) -> Any:
     torch = need("torch", extra="torch")
     shared = attributes.get("batch_dims", 0)
     lengths, places = x.shape[:shared], indices.long()
@@ -145,34 +146,34 @@ def _gather_nd(attributes: Attributes, x: torch.Tensor, indices: torch.Tensor) -
     return x[(*grid, *places.unbind(-1))]
 
 
-def _shape(attributes: Attributes, x: torch.Tensor) -> torch.Tensor:
+def _shape(attributes: Attributes, x: Any) -> Any:
     part = slice(attributes.get("start", 0), attributes.get("end"))
     return need("torch", extra="torch").tensor(tuple(x.shape)[part], dtype=_int64())
 
 
-def _cast(attributes: Attributes, x: torch.Tensor) -> torch.Tensor:
+def _cast(attributes: Attributes, x: Any) -> Any:
     return x.to(getattr(need("torch", extra="torch"), TYPES[attributes["to"]]))
 
 
-def _filled(attributes: Attributes, shape: torch.Tensor) -> torch.Tensor:
+def _filled(attributes: Attributes, shape: torch.Tensor) -> Any:
     torch = need("torch", extra="torch")
     value = attributes.get("value", torch.zeros(1))
     return torch.full(_ints(shape), value.reshape(-1)[0].item(), dtype=value.dtype)
 
 
-def _expand(attributes: Attributes, x: torch.Tensor, shape: torch.Tensor) -> torch.Tensor:
+def _expand(attributes: Attributes, x: Any, shape: torch.Tensor) -> Any:
     return x.expand(need("torch", extra="torch").broadcast_shapes(x.shape, _ints(shape)))
 
 
-def _range(attributes: Attributes, start: torch.Tensor, end: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+def _range(attributes: Attributes, start: torch.Tensor, end: torch.Tensor, step: torch.Tensor) -> Any:
     return need("torch", extra="torch").arange(start.item(), end.item(), step.item(), dtype=start.dtype)
 
 
-def _tile(attributes: Attributes, x: torch.Tensor, repeats: torch.Tensor) -> torch.Tensor:
+def _tile(attributes: Attributes, x: Any, repeats: torch.Tensor) -> Any:
     return x.repeat(tuple(_ints(repeats)))
 
 
-def _pad(attributes: Attributes, x: torch.Tensor, pads: Any = None, value: Any = None, axes: Any = None) -> torch.Tensor:
+def _pad(attributes: Attributes, x: Any, pads: Any = None, value: Any = None, axes: Any = None) -> Any:
     torch = need("torch", extra="torch")
     wanted = list(attributes["pads"]) if pads is None else _ints(pads)
     chosen = list(range(x.ndim)) if axes is None else [axis % x.ndim for axis in _ints(axes)]
@@ -185,22 +186,23 @@ def _pad(attributes: Attributes, x: torch.Tensor, pads: Any = None, value: Any =
     return torch.nn.functional.pad(x, flat, mode, **filling)
 
 
-def _trilu(attributes: Attributes, x: torch.Tensor, k: Any = None) -> torch.Tensor:
+def _trilu(attributes: Attributes, x: Any, k: Any = None) -> Any:
     torch = need("torch", extra="torch")
     return (torch.triu if attributes.get("upper", 1) else torch.tril)(x, 0 if k is None else int(k))
 
 
-def _cumsum(attributes: Attributes, x: torch.Tensor, axis: torch.Tensor) -> torch.Tensor:
+def _cumsum(attributes: Attributes, x: Any, axis: torch.Tensor) -> Any:
     return x.cumsum(int(axis))
 
 
-def _einsum(attributes: Attributes, *inputs: torch.Tensor) -> torch.Tensor:
+def _einsum(attributes: Attributes, *inputs: torch.Tensor) -> Any:
     return need("torch", extra="torch").einsum(attributes["equation"], *inputs)
 
 
 _SHAPES: dict[str, Operator] = {
     **{"Reshape": _reshape, "Transpose": _transpose, "Flatten": _flatten, "Squeeze": _squeeze, "Split": _split},
-    **{"Unsqueeze": _unsqueeze, "Concat": _concat, "Slice": _slice, "Gather": _gather, "GatherND": _gather_nd, "Shape": _shape, "Cast": _cast},
+    **{"Unsqueeze": _unsqueeze, "Concat": _concat, "Slice": _slice, "Gather": _gather, "Shape": _shape, "Cast": _cast},
+    "GatherND": _gather_nd,
     **{"ConstantOfShape": _filled, "Expand": _expand, "Range": _range, "Tile": _tile, "Pad": _pad, "Trilu": _trilu},
     **{"CumSum": _cumsum, "Einsum": _einsum, "Constant": lambda attributes: attributes["value"]},
     "CastLike": lambda attributes, x, like: x.to(like.dtype),
@@ -212,7 +214,7 @@ _SHAPES: dict[str, Operator] = {
 
 
 def _reduction(reduce: Callable[[Any, list[int], bool], Any]) -> Operator:
-    def reduced(attributes: Attributes, x: torch.Tensor, axes: Any = None) -> Any:
+    def reduced(attributes: Attributes, x: Any, axes: Any = None) -> Any:
         chosen = _axes(attributes, axes)
         if not chosen and attributes.get("noop_with_empty_axes"):
             return x
@@ -237,7 +239,7 @@ _REDUCTIONS: dict[str, Operator] = {
 # Layers
 
 
-def _padding(attributes: Attributes, x: torch.Tensor, kernel: Sequence[int], value: float = 0.0) -> torch.Tensor:
+def _padding(attributes: Attributes, x: Any, kernel: Sequence[int], value: float = 0.0) -> Any:
     """Pad as a convolution or a pooling says, in numbers or in words."""
     count = len(kernel)
     strides, wide = attributes.get("strides", [1] * count), attributes.get("dilations", [1] * count)
@@ -255,7 +257,7 @@ def _padding(attributes: Attributes, x: torch.Tensor, kernel: Sequence[int], val
     return need("torch", extra="torch").nn.functional.pad(x, flat, value=value)
 
 
-def _conv(attributes: Attributes, x: torch.Tensor, w: torch.Tensor, b: Any = None) -> torch.Tensor:
+def _conv(attributes: Attributes, x: Any, w: torch.Tensor, b: Any = None) -> Any:
     functional = need("torch", extra="torch").nn.functional
     convolve = {3: functional.conv1d, 4: functional.conv2d, 5: functional.conv3d}[x.ndim]
     count = x.ndim - 2
@@ -268,7 +270,7 @@ def _conv(attributes: Attributes, x: torch.Tensor, w: torch.Tensor, b: Any = Non
     return convolve(padded, w, b, tuple(strides), tuple(padding), tuple(wide), attributes.get("group", 1))
 
 
-def _max_pool(attributes: Attributes, x: torch.Tensor) -> torch.Tensor:
+def _max_pool(attributes: Attributes, x: Any) -> Any:
     functional = need("torch", extra="torch").nn.functional
     kernel = attributes["kernel_shape"]
     pool = {3: functional.max_pool1d, 4: functional.max_pool2d, 5: functional.max_pool3d}[x.ndim]
@@ -277,7 +279,7 @@ def _max_pool(attributes: Attributes, x: torch.Tensor) -> torch.Tensor:
     return pool(padded, tuple(kernel), tuple(strides), 0, tuple(wide), bool(attributes.get("ceil_mode", 0)))
 
 
-def _average_pool(attributes: Attributes, x: torch.Tensor) -> torch.Tensor:
+def _average_pool(attributes: Attributes, x: Any) -> Any:
     torch = need("torch", extra="torch")
     kernel = attributes["kernel_shape"]
     functional = torch.nn.functional
@@ -291,64 +293,64 @@ def _average_pool(attributes: Attributes, x: torch.Tensor) -> torch.Tensor:
     return rows / share
 
 
-def _gemm(attributes: Attributes, a: torch.Tensor, b: torch.Tensor, c: Any = None) -> torch.Tensor:
+def _gemm(attributes: Attributes, a: torch.Tensor, b: torch.Tensor, c: Any = None) -> Any:
     a, b = (a.T if attributes.get("transA") else a), (b.T if attributes.get("transB") else b)
     product = attributes.get("alpha", 1.0) * (a @ b)
     return product if c is None else product + attributes.get("beta", 1.0) * c
 
 
-def _batch_norm(attributes: Attributes, x: Any, scale: Any, bias: Any, mean: Any, var: Any) -> torch.Tensor:
+def _batch_norm(attributes: Attributes, x: Any, scale: Any, bias: Any, mean: Any, var: Any) -> Any:
     functional = need("torch", extra="torch").nn.functional
     return functional.batch_norm(x, mean, var, scale, bias, eps=attributes.get("epsilon", 1e-5))
 
 
-def _layer_norm(attributes: Attributes, x: torch.Tensor, scale: Any, bias: Any = None) -> torch.Tensor:
+def _layer_norm(attributes: Attributes, x: Any, scale: Any, bias: Any = None) -> Any:
     functional = need("torch", extra="torch").nn.functional
     shape = x.shape[attributes.get("axis", -1) % x.ndim :]
     return functional.layer_norm(x, shape, scale, bias, attributes.get("epsilon", 1e-5))
 
 
-def _instance_norm(attributes: Attributes, x: torch.Tensor, scale: Any, bias: Any) -> torch.Tensor:
+def _instance_norm(attributes: Attributes, x: Any, scale: Any, bias: Any) -> Any:
     functional = need("torch", extra="torch").nn.functional
     return functional.instance_norm(x, weight=scale, bias=bias, eps=attributes.get("epsilon", 1e-5))
 
 
-def _group_norm(attributes: Attributes, x: torch.Tensor, scale: Any, bias: Any) -> torch.Tensor:
+def _group_norm(attributes: Attributes, x: Any, scale: Any, bias: Any) -> Any:
     functional = need("torch", extra="torch").nn.functional
     return functional.group_norm(x, attributes["num_groups"], scale, bias, attributes.get("epsilon", 1e-5))
 
 
-def _clip(attributes: Attributes, x: torch.Tensor, low: Any = None, high: Any = None) -> torch.Tensor:
+def _clip(attributes: Attributes, x: Any, low: Any = None, high: Any = None) -> Any:
     low = attributes.get("min") if low is None else low.item()
     high = attributes.get("max") if high is None else high.item()
     return x if low is None and high is None else x.clamp(low, high)
 
 
-def _softmax(attributes: Attributes, x: torch.Tensor) -> torch.Tensor:
+def _softmax(attributes: Attributes, x: Any) -> Any:
     return x.softmax(attributes.get("axis", -1))
 
 
-def _gelu(attributes: Attributes, x: torch.Tensor) -> torch.Tensor:
+def _gelu(attributes: Attributes, x: Any) -> Any:
     return need("torch", extra="torch").nn.functional.gelu(x, approximate=attributes.get("approximate", "none"))
 
 
-def _hard_sigmoid(attributes: Attributes, x: torch.Tensor) -> torch.Tensor:
+def _hard_sigmoid(attributes: Attributes, x: Any) -> Any:
     return (attributes.get("alpha", 0.2) * x + attributes.get("beta", 0.5)).clamp(0, 1)
 
 
-def _leaky_relu(attributes: Attributes, x: torch.Tensor) -> torch.Tensor:
+def _leaky_relu(attributes: Attributes, x: Any) -> Any:
     return need("torch", extra="torch").nn.functional.leaky_relu(x, attributes.get("alpha", 0.01))
 
 
-def _elu(attributes: Attributes, x: torch.Tensor) -> torch.Tensor:
+def _elu(attributes: Attributes, x: Any) -> Any:
     return need("torch", extra="torch").nn.functional.elu(x, attributes.get("alpha", 1.0))
 
 
-def _prelu(attributes: Attributes, x: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
+def _prelu(attributes: Attributes, x: Any, slope: torch.Tensor) -> Any:
     return x.clamp(min=0) + slope * x.clamp(max=0)
 
 
-def _div(attributes: Attributes, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+def _div(attributes: Attributes, x: Any, y: torch.Tensor) -> Any:
     torch = need("torch", extra="torch")
     return torch.div(x, y) if x.is_floating_point() else torch.div(x, y, rounding_mode="trunc")
 

@@ -48,7 +48,7 @@ def kept(key: str) -> dict[str, npt.NDArray[np.float32]] | None:
     """Return the weights that were trained under a key, or None."""
     try:
         with np.load(place(key) / DELTA, allow_pickle=False) as held:
-            return {name: held[name] for name in held.files}
+            return {str(name): held[f"arr_{number}"] for number, name in enumerate(held["names"])}
     except (OSError, ValueError, KeyError):
         return None
 
@@ -89,7 +89,7 @@ def _write(folder: Path, plan: Plan, weights: Weights, behind: set[str], facts: 
             file.writelines(graph.pieces(model))
             file.flush()
             os.fsync(file.fileno())
-        np.savez(made / DELTA, **dict(weights))
+        np.savez(made / DELTA, *weights.values(), names=np.array([*weights]))
         card = _card(made, plan, facts)
         inspection.trust(card)
         golden.write_card(card, made / "card.json")

@@ -99,12 +99,16 @@ def _trained(
     order = _Order(held, goal, settings)
     rate = settings.learning_rate * (LORA_RATE if settings.adapter == "lora" else 1.0)
     chosen = training.TrainSettings(
-        **{"steps": settings.epochs * order.steps, "learning_rate": rate, "weight_decay": settings.weight_decay},
-        **{"factors": {"heads.": settings.head_rate} if len(model.heads) else {}, "threads": settings.threads},
-        **{"seed": settings.seed, "device": settings.device},
+        steps=settings.epochs * order.steps,
+        learning_rate=rate,
+        weight_decay=settings.weight_decay,
+        factors={"heads.": settings.head_rate} if len(model.heads) else {},
+        threads=settings.threads,
+        seed=settings.seed,
+        device=settings.device,
     )
 
-    def loss(outputs: list[torch.Tensor], mixed: Any) -> torch.Tensor:
+    def loss(outputs: list[Any], mixed: Any) -> Any:
         rows, others, share = mixed
         return share * goal.loss(outputs, rows) + (1 - share) * goal.loss(outputs, others)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +50,7 @@ class Activations:
         """Return the number of tokens of each sample; ones where samples have none."""
         return np.array([len(row) for row in self.views[0]] if self.ragged else [1] * len(self), np.int64)
 
-    def batch(self, rows: Sequence[int], views: Sequence[int]) -> dict[str, torch.Tensor]:
+    def batch(self, rows: Iterable[int], views: Iterable[int]) -> dict[str, torch.Tensor]:
         """Return what the tail takes, of one view of each of some samples."""
         torch = need("torch", extra="torch")
         chosen = [self.views[view][row] for row, view in zip(rows, views, strict=True)]
@@ -104,8 +104,11 @@ def activations(
     for view in names_of_views(plan, views):
         trunk = plans.make(
             *(card, plan.device),
-            **{"layer": cut, "pool": "none" if ragged else "flatten", "views": view, "dtype": "float16"},
+            layer=cut,
+            pool="none" if ragged else "flatten",
             precision=plan.recipe.precision,
+            views=view,
+            dtype="float16",
         )
         trunk = dataclasses.replace(trunk, wider=None)
         rows: list[npt.NDArray[Any]] = []

@@ -21,13 +21,18 @@ def ints(*values: int) -> np.ndarray:
     return np.array(values, np.int64)
 
 
-ONE = {name: ([floats(2, 3, 4)], {}) for name in ("Abs Ceil Cos Erf Exp Floor Neg Relu Reciprocal Round Sigmoid").split()}
-ONE |= {name: ([floats(2, 3, 4)], {}) for name in ("Sign Sin Softplus Tanh HardSwish Identity Elu LeakyRelu").split()}
+#: Operators of one argument, and of none but it.
+PLAIN = """
+    Abs Ceil Cos Erf Exp Floor Neg Relu Reciprocal Round Sigmoid Sign Sin Softplus Tanh HardSwish Identity Elu LeakyRelu
+"""
+ONE = {name: ([floats(2, 3, 4)], {}) for name in PLAIN.split()}
 ONE |= {name: ([np.abs(floats(2, 3))], {}) for name in ("Log", "Sqrt")}
 ONE |= {"Dropout": ([floats(2, 3)], {}), "HardSigmoid": ([floats(2, 3)], {"alpha": 0.3, "beta": 0.4})}
 ONE |= {"IsNaN": ([np.array([1, np.nan], np.float32)], {}), "Not": ([np.array([True, False])], {})}
 TWO = {name: ([floats(2, 3, 4), floats(3, 1)], {}) for name in ("Add", "Sub", "Mul", "Div", "Max", "Min", "Sum")}
-TWO |= {name: ([ints(1, 2, 3), ints(3, 2, 1)], {}) for name in ("Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual")}
+TWO |= {
+    name: ([ints(1, 2, 3), ints(3, 2, 1)], {}) for name in ("Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual")
+}
 TWO |= {name: ([np.array([True, False]), np.array([True, True])], {}) for name in ("And", "Or")}
 TWO |= {"MatMul": ([floats(2, 3, 4), floats(4, 5)], {}), "Pow": ([np.abs(floats(2, 3)), np.array([2], np.float32)], {})}
 TWO |= {"Mod": ([ints(5, -5), ints(3, 3)], {}), "PRelu": ([floats(2, 3, 4), floats(3, 1)], {})}
@@ -47,8 +52,15 @@ CASES = {
         ([floats(6, 5), ints(-1, 4), ints(-100, 0), ints(0, 1), ints(-1, -2)], {}),
         ([floats(6, 5), ints(-3), ints(2**60)], {}),
     ],
-    "Gather": [([floats(4, 5), ints(-1, 2)], {}), ([floats(4, 5), np.array(3)], {"axis": 1}), ([ints(4, 5), np.array(1)], {})],
-    "GatherND": [([floats(3, 4, 5), ints(0, 1, 2, 3).reshape(2, 2)], {}), ([floats(2, 4), ints(1, 3).reshape(2, 1)], {"batch_dims": 1})],
+    "Gather": [
+        ([floats(4, 5), ints(-1, 2)], {}),
+        ([floats(4, 5), np.array(3)], {"axis": 1}),
+        ([ints(4, 5), np.array(1)], {}),
+    ],
+    "GatherND": [
+        ([floats(3, 4, 5), ints(0, 1, 2, 3).reshape(2, 2)], {}),
+        ([floats(2, 4), ints(1, 3).reshape(2, 1)], {"batch_dims": 1}),
+    ],
     "Shape": [([floats(2, 3, 4)], {}), ([floats(2, 3, 4)], {"start": 1, "end": 2})],
     "Size": [([floats(2, 3)], {})],
     "Cast": [([floats(2, 3)], {"to": 7}), ([ints(1, 0)], {"to": 9}), ([ints(1, 2)], {"to": 1})],
@@ -67,7 +79,11 @@ CASES = {
     "CumSum": [([floats(3, 4), np.array(1)], {})],
     "Einsum": [([floats(2, 3), floats(3, 4)], {"equation": "ij,jk->ik"})],
     **{
-        name: [([floats(2, 3, 4), ints(1, -1)], {}), ([floats(2, 3, 4)], {"keepdims": 0}), ([floats(2, 3), ints(1)], {"keepdims": 0})]
+        name: [
+            ([floats(2, 3, 4), ints(1, -1)], {}),
+            ([floats(2, 3, 4)], {"keepdims": 0}),
+            ([floats(2, 3), ints(1)], {"keepdims": 0}),
+        ]
         for name in ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceSumSquare")
     },
     **{name: [([floats(2, 3, 4, 5)], {})] for name in ("GlobalAveragePool", "GlobalMaxPool")},
@@ -87,10 +103,16 @@ CASES = {
     ],
     "Gemm": [([floats(3, 2), floats(4, 3), floats(4)], {"transA": 1, "transB": 1, "alpha": 0.5, "beta": 2.0})],
     "BatchNormalization": [([floats(2, 3, 4), floats(3), floats(3), floats(3), np.abs(floats(3))], {"epsilon": 1e-3})],
-    "LayerNormalization": [([floats(2, 3, 4), floats(3, 4), floats(3, 4)], {"axis": 1}), ([floats(2, 4), floats(4)], {})],
+    "LayerNormalization": [
+        ([floats(2, 3, 4), floats(3, 4), floats(3, 4)], {"axis": 1}),
+        ([floats(2, 4), floats(4)], {}),
+    ],
     "InstanceNormalization": [([floats(2, 3, 4), floats(3), floats(3)], {})],
     "GroupNormalization": [([floats(2, 4, 5), floats(4), floats(4)], {"num_groups": 2})],
-    "Clip": [([floats(3, 4), np.array(-0.5, np.float32), np.array(0.5, np.float32)], {}), ([floats(3, 4), np.array(0, np.float32)], {})],
+    "Clip": [
+        ([floats(3, 4), np.array(-0.5, np.float32), np.array(0.5, np.float32)], {}),
+        ([floats(3, 4), np.array(0, np.float32)], {}),
+    ],
     "Softmax": [([floats(2, 3, 4)], {"axis": 1}), ([floats(2, 3)], {})],
     "Gelu": [([floats(2, 3)], {}), ([floats(2, 3)], {"approximate": "tanh"})],
 }
@@ -102,7 +124,10 @@ def test_operator_computes_what_onnx_runtime_computes(name, number):
     names = [f"in_{i}" for i in range(len(inputs))]
     count = 2 if name == "Split" else 1
     node = helper.make_node(name, names, [f"out_{i}" for i in range(count)], **attributes)
-    values = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(x.dtype), x.shape) for n, x in zip(names, inputs, strict=True)]
+    values = [
+        helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)
+        for n, x in zip(names, inputs, strict=True)
+    ]
     outputs = [onnx.ValueInfoProto(name=n) for n in node.output]
     model = helper.make_model(
         helper.make_graph([node], "one", values, outputs), opset_imports=[helper.make_opsetid("", 21)], ir_version=10

@@ -1,7 +1,5 @@
 """Where graphs may be cut, what is trained behind a cut, and weights put back."""
 
-import io
-
 import numpy as np
 import onnx
 import onnxruntime
@@ -14,8 +12,8 @@ from skltransfer._engine import catalog, graph, runtime  # noqa: E402
 from skltransfer._engine import plan as plans  # noqa: E402
 from skltransfer.errors import LayerError, TuningError  # noqa: E402
 from skltransfer.finetune import _cuts, _interpreter  # noqa: E402
-from skltransfer.testing import SIDE, make_graph, save_text_backbone, text_backbone  # noqa: E402
-from tests.finetune.support import BLOCKS, WIDTH, node, residual, save, weights_of  # noqa: E402
+from skltransfer.testing import SIDE, make_graph  # noqa: E402
+from tests.finetune.support import BLOCKS, node, residual, save  # noqa: E402
 
 
 def planned(model: str, **choices):
@@ -36,7 +34,9 @@ def test_blocks_are_counted_from_the_rows(parts, tmp_path):
 
 
 def test_more_blocks_than_there_are_are_refused(parts, tmp_path):
-    with pytest.raises(TuningError, match="has 3 blocks that can be trained, fewer than blocks=4: they begin at 'sum_2'"):
+    with pytest.raises(
+        TuningError, match="has 3 blocks that can be trained, fewer than blocks=4: they begin at 'sum_2'"
+    ):
         _cuts.chosen(parts, planned(str(tmp_path / "tiny.onnx")), 4, None)
 
 
@@ -53,7 +53,7 @@ def test_tensor_beside_which_weights_lead_to_the_rows_is_no_cut(parts, tmp_path)
 
 def test_table_of_words_has_no_block():
     plan = planned("text-mini")
-    with pytest.raises(TuningError, match="'text-mini' has no block that could be trained.*table of words"):
+    with pytest.raises(TuningError, match=r"'text-mini' has no block that could be trained.*table of words"):
         _cuts.chosen(_cuts.taken_apart(plan), plan, 1, None)
 
 
@@ -108,7 +108,9 @@ def test_weights_are_put_back_and_all_others_stay_as_they_are(tmp_path, kind):
     parts = _cuts.taken_apart(plan)
     tail = _cuts.chosen(parts, plan, 1, None)
     module = _interpreter.module(parts, tail)
-    tuned = {name: 1.5 * weight.detach().numpy() + 0.01 for name, weight in zip(module.names, module.weights, strict=True)}
+    tuned = {
+        name: 1.5 * weight.detach().numpy() + 0.01 for name, weight in zip(module.names, module.weights, strict=True)
+    }
     with torch.no_grad():
         for weight, value in zip(module.weights, tuned.values(), strict=True):
             weight.copy_(torch.from_numpy(value))

@@ -132,11 +132,11 @@ class Parts:
                 if not self._masked and looked.intersection(reads(node)):
                     return False
                 continue
+            if not looked.intersection(reads(node)) or node.op_type in SHAPES:
+                continue
             if any(_count(self.constants[name]) > SMALL for name in reads(node) if name in self.constants):
-                if looked.intersection(reads(node)):
-                    return False
-            if looked.intersection(reads(node)) and node.op_type not in SHAPES:
-                looked.update(node.output)
+                return False
+            looked.update(node.output)
         return True
 
     def _weights(self, nodes: Sequence[onnx.NodeProto], behind: set[str]) -> Iterator[str]:
