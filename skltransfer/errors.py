@@ -20,6 +20,8 @@
     ├── FolderError              (ValueError)    a folder does not hold labeled images
     ├── TableError               (ValueError)    a table does not hold paths and labels
     ├── CacheError               (ValueError)    a folder does not hold a cache, or a damaged one
+    ├── JobError                 (ValueError)    a batch job is refused
+    │   └── UnfinishedError                      units of a batch job are missing; it can go on
     └── SettingError             (ValueError)    a setting or its environment variable has a wrong value
 
     Unreadable                                   internal: the reason why a sample cannot be read
@@ -59,6 +61,7 @@ __all__ = [
     "FolderError",
     "InputWarning",
     "IntegrityError",
+    "JobError",
     "LayerError",
     "MissingDependencyError",
     "ModelChangedError",
@@ -71,6 +74,7 @@ __all__ = [
     "SklTransferError",
     "SklTransferWarning",
     "TableError",
+    "UnfinishedError",
     "UnknownModelError",
     "UnsafeModelError",
 ]
@@ -219,6 +223,14 @@ class Unreadable(Exception):
 
 class CacheError(SklTransferError, ValueError):
     """A folder does not hold a cache, or one that cannot be read."""
+
+
+class JobError(SklTransferError, ValueError):
+    """A batch job is refused: its folder holds another one, its pipeline or its options cannot be used."""
+
+
+class UnfinishedError(JobError):
+    """Units of a batch job are missing, after all retries; the same call goes on where it ended."""
 
 
 class SettingError(SklTransferError, ValueError):
