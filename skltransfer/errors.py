@@ -308,13 +308,7 @@ _of_this_thread = threading.local()
 
 @contextmanager
 def deferring(warned: list[tuple[str | Warning, type[Warning]]]) -> Iterator[None]:
-    """Collect the warnings of this thread instead of issuing them: a worker has no line of the user above it.
-
-    Parameters
-    ----------
-    warned : list
-        Takes the arguments of `warn`, for the thread that called to issue.
-    """
+    """Collect the arguments of this thread's calls of `warn`: a worker has no line of the user above it."""
     _of_this_thread.deferred = warned
     try:
         yield
@@ -362,7 +356,7 @@ def distribution() -> str:
 
 
 def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:
-    """Return a suggestion of names that contain it or are similar, for the end of an error message.
+    """Return a suggestion of names, such as ``" Did you mean 'a' or 'b'?"``; empty if none is similar.
 
     Parameters
     ----------
@@ -372,11 +366,6 @@ def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:
         The right names.
     most : int
         Most names to suggest.
-
-    Returns
-    -------
-    str
-        ``" Did you mean 'a' or 'b'?"``, or an empty string if no name is similar.
     """
     from difflib import get_close_matches
 

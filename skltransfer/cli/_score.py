@@ -46,9 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run ``skltransfer score``: this process watches over the one that scores."""
-    if not args.here:
+    if not args.here and not scoring.is_finished(args.output):
         return scoring.supervise([*_typed(args), "--here"], args.output)
-    scoring.end_with_parent()
+    if args.here:
+        scoring.end_with_parent()
     scoring.end_on_sigterm()
     try:
         with scoring.opened(args.engine, args.scheduler, args.workers):

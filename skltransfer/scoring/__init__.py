@@ -7,7 +7,7 @@ from skltransfer.scoring._compact import compact
 from skltransfer.scoring._engines import ENGINES, opened
 from skltransfer.scoring._formats import FORMATS
 from skltransfer.scoring._score import Scored, score
-from skltransfer.scoring._supervise import end_on_sigterm, end_with_parent, supervise
+from skltransfer.scoring._supervise import end_on_sigterm, end_with_parent, is_finished, supervise
 
 __all__ = [
     "ENGINES",
@@ -16,6 +16,7 @@ __all__ = [
     "compact",
     "end_on_sigterm",
     "end_with_parent",
+    "is_finished",
     "opened",
     "score",
     "supervise",

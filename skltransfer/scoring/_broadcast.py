@@ -1,4 +1,4 @@
-"""What workers need lies in the sink, which all of them reach: the pipeline, the models, a table out of memory.
+"""Files for workers, in the sink, which all of them reach: the pipeline, the models, a table out of memory.
 
 Tasks carry the name of the pipeline's file and its SHA-256, which is compared before anything is unpickled.
 """
@@ -28,7 +28,7 @@ MODELS, TABLE = "_job/models", "_job/source.arrow"
 
 
 class Sent(NamedTuple):
-    """What a task carries: where the job is, and the pipeline's file and hash."""
+    """Message of a task: where the job is, and the pipeline's file and hash."""
 
     sink: str
     name: str
@@ -67,9 +67,7 @@ def _with_models(estimator: Any, sink: Sink) -> Any:
     for one in _pipeline.embedders(made):
         planned = one._planned()
         card, key = planned.card, planned.model_key
-        if (folder := (card.folder or Path()).resolve()).is_relative_to(Path(__file__).resolve().parents[1]):
-            continue
-        if _bundled(folder):
+        if _bundled(folder := (card.folder or Path()).resolve()):
             continue
         place = f"{MODELS}/{hub.fingerprint(card)}"
         for file in card.files.values():

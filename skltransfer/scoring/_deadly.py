@@ -79,7 +79,7 @@ def _piece(unit: Unit, first: int, last: int) -> str:
 
 
 def _commit(job: Job, unit: Unit, ranges: Sequence[Range]) -> None:
-    """Make the part of all pieces."""
+    """Commit all pieces as one part."""
     pa = need("pyarrow", extra="score")
     names = [_piece(unit, *one) for one in ranges]
     pieces = [of_parquet(job.sink.read(name)) for name in names]

@@ -227,7 +227,7 @@ def read_manifest(sink: Sink) -> dict[str, Any] | None:
 
 
 def _refuse_other(old: Mapping[str, Any], new: Mapping[str, Any], sink: Sink, source: Source) -> None:
-    """Say what differs between the job of a sink and the one that is asked for."""
+    """Raise an error that names what differs between the job of a sink and the one that is asked for."""
     if old["fingerprint"] == new["fingerprint"]:
         return
     found = [f"its form is {old.get('form')}, not {FORM}"] if old.get("form") != FORM else []

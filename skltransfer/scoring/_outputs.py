@@ -69,7 +69,7 @@ def columns(head: Any, X: Any, wanted: Sequence[str]) -> dict[str, npt.NDArray[A
 
 
 def _named(stem: str, values: Any, classes: Any) -> dict[str, npt.NDArray[Any]]:
-    """Give every column a name: those of several targets the target's, those of several classes the class's."""
+    """Name every column: those of several targets the target's, those of several classes the class's."""
     if isinstance(values, Mapping) or hasattr(values, "columns"):
         tasks = list(values) if isinstance(values, Mapping) else list(values.columns)
         return _of_tasks(stem, {str(task): values[task] for task in tasks}, classes, tasks)

@@ -26,7 +26,7 @@ TYPES = ("float16", "float32")
 
 
 class Scored(NamedTuple):
-    """What became of a job.
+    """Result of a job.
 
     Attributes
     ----------

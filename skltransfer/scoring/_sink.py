@@ -6,8 +6,8 @@ In a folder a file is written under a temporary name, flushed, and renamed; stor
 from __future__ import annotations
 
 import os
+import platform
 import re
-import socket
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -137,7 +137,7 @@ class LocalSink:
 
 
 def _host() -> str:
-    return re.sub(r"[^\w-]", "-", socket.gethostname())
+    return re.sub(r"[^\w-]", "-", platform.node())
 
 
 def _lives(pid: int) -> bool:

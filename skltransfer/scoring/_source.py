@@ -16,7 +16,7 @@ from skltransfer.scoring._units import Block, Unit
 
 @dataclass(frozen=True)
 class Selection:
-    """What of a row the pipeline is given.
+    """Part of a row that the pipeline is given.
 
     Attributes
     ----------

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from skltransfer._engine import process
+from skltransfer.scoring._job import SUCCESS
 from skltransfer.scoring._sink import open_sink
 
 #: Deaths in a row without a new part, after which it is not a row. Two make a part suspected, a third is chance.
@@ -77,6 +78,11 @@ def _handling(handler: Any) -> Iterator[None]:
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+def is_finished(sink: str | os.PathLike[str]) -> bool:
+    """Return whether a job in a sink has ended: what is left to do needs no process of its own."""
+    return open_sink(sink).exists(SUCCESS)
 
 
 def end_with_parent() -> None:

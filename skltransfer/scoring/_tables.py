@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from skltransfer.errors import TableError, need, shorten
-from skltransfer.scoring._files import File, open_binary
+from skltransfer.scoring._files import File, is_address, open_binary
 from skltransfer.scoring._source import Source
 from skltransfer.scoring._units import BLOCK, Block, Unit, cut, numbered
 
@@ -111,7 +111,7 @@ class Parquet(Table):
     def _open(self, file: int) -> Any:
         pq, path = need("pyarrow.parquet", extra="score"), self.files[file].path
         try:
-            return pq.ParquetFile(open_binary(path))
+            return pq.ParquetFile(_native(path))
         except (ValueError, OSError) as err:  # pyarrow's errors derive from these
             raise TableError(f"{shorten(repr(path))} cannot be read as Parquet ({shorten(str(err))}).") from err
 
@@ -145,9 +145,14 @@ class Arrow(Table):
     def _open(self, file: int) -> Any:
         ipc, path = need("pyarrow.ipc", extra="score"), self.files[file].path
         try:
-            return ipc.open_file(open_binary(path))
+            return ipc.open_file(_native(path))
         except (ValueError, OSError) as err:
             raise TableError(f"{shorten(repr(path))} cannot be read as an Arrow file ({shorten(str(err))}).") from err
+
+
+def _native(path: str) -> Any:
+    """Open a file as pyarrow does, which closes it with whatever reads it; an address, as fsspec does."""
+    return open_binary(path) if is_address(path) else need("pyarrow", extra="score").OSFile(path)
 
 
 def pieces(table: Any, first: int = 0) -> Iterator[Any]:

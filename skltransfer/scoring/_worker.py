@@ -24,6 +24,7 @@ from skltransfer.errors import (
     JobError,
     UnfinishedError,
     deferring,
+    need,
     shorten,
     warn,
 )
@@ -38,7 +39,7 @@ PATIENCE = 1.0
 
 
 class Predictor:
-    """What is computed of rows.
+    """Computation of the results of rows.
 
     Parameters
     ----------
@@ -273,7 +274,7 @@ class Run:
 
 
 def _hand_back(batch: stream.Finished, entries: deque[_Entry]) -> None:
-    """Give finished rows to the units they are of."""
+    """Hand finished rows back to the units they are of."""
     reasons = {failure.index - batch.start: _reason(failure) for failure in batch.failures}
     waiting = iter([entry for entry in entries if len(entry.rows) < len(entry.ids)])
     entry = next(waiting)
@@ -289,8 +290,7 @@ def _joined(parts: list[Any]) -> Any:
     if len(parts) == 1:
         return parts[0]
     if parts and hasattr(parts[0], "iloc"):
-        import pandas as pd
-
+        pd = need("pandas", extra="compare")
         return pd.concat(parts, ignore_index=True)
     if parts and isinstance(parts[0], np.ndarray):
         return np.concatenate(parts)
