@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from skltransfer.errors import UnfinishedError, shorten
+from skltransfer.errors import UnfinishedError
 from skltransfer.scoring import _deadly, _engines
 from skltransfer.scoring._broadcast import Sent, send
 from skltransfer.scoring._job import Job
@@ -49,17 +49,10 @@ class Driver:
             If units are missing after all passes, or nothing can be written.
         """
         errors: dict[int, str] = {}
-        try:
-            for _ in range(PASSES):
-                if not (missing := self.job.missing()):
-                    return
-                errors = self._passed(missing)
-        except OSError as err:
-            left = len(self.job.missing())
-            raise UnfinishedError(
-                f"{err.strerror or err} while writing to {shorten(repr(self.job.sink.path))}: {left} of "
-                f"{len(self.job.units)} units are missing. Make room or allow it, and run the same again."
-            ) from err
+        for _ in range(PASSES):
+            if not (missing := self.job.missing()):
+                return
+            errors = self._passed(missing)
         if missing := self.job.missing():
             first = missing[0].number
             why = errors.get(first, "its worker died")

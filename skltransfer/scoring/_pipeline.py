@@ -71,9 +71,10 @@ def dumped(estimator: Any) -> tuple[str, bytes]:
             return "pipeline.skops", data
     except Exception:  # noqa: BLE001 - it is not installed, or knows not these types: it says so in many ways
         pass
-    from joblib.externals import cloudpickle
+    # Of joblib: functions and classes of a notebook are pickled by value.
+    from joblib.externals.loky.backend.reduction import dumps
 
-    return "pipeline.pickle", cloudpickle.dumps(estimator)
+    return "pipeline.pickle", bytes(dumps(estimator))
 
 
 class Parts:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from skltransfer._engine import process
-from skltransfer.errors import JobError, need, shorten
+from skltransfer.errors import JobError, UnfinishedError, need, shorten
 from skltransfer.scoring._files import is_address
 
 #: A temporary file: its name, the machine and the process that wrote it.
@@ -79,7 +79,12 @@ class LocalSink:
 
     def write(self, name: str, data: bytes) -> None:
         """Write a temporary file, flush it to disk, rename it, and flush the folder."""
-        target = os.path.join(self.path, name)
+        try:
+            self._replace(os.path.join(self.path, name), data)
+        except OSError as err:
+            raise _cannot_write(name, self.path, err.strerror or str(err)) from err
+
+    def _replace(self, target: str, data: bytes) -> None:
         folder, last = os.path.split(target)
         os.makedirs(folder, exist_ok=True)
         temporary = os.path.join(folder, f".{last}.{_host()}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
@@ -98,8 +103,11 @@ class LocalSink:
     def touch(self, name: str) -> None:
         """Create an empty file, without waiting for the disk."""
         path = Path(self.path, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        except OSError as err:
+            raise _cannot_write(name, self.path, err.strerror or str(err)) from err
 
     def exists(self, name: str) -> bool:
         """Return whether there is such a file."""
@@ -134,6 +142,13 @@ class LocalSink:
     def local(self, folder: str) -> Path:
         """Return the path of a folder."""
         return Path(self.path, folder)
+
+
+def _cannot_write(name: str, path: str, reason: str) -> UnfinishedError:
+    return UnfinishedError(
+        f"{name} cannot be written to {shorten(repr(path))} ({shorten(reason)}). What is there is whole; make room or "
+        "allow it, and run the same again to go on."
+    )
 
 
 def _host() -> str:
@@ -179,8 +194,11 @@ class RemoteSink:
 
     def write(self, name: str, data: bytes) -> None:
         """Send an object."""
-        self._fs.makedirs(os.path.dirname(f"{self._root}/{name}"), exist_ok=True)
-        self._fs.pipe_file(f"{self._root}/{name}", data)
+        try:
+            self._fs.makedirs(os.path.dirname(f"{self._root}/{name}"), exist_ok=True)
+            self._fs.pipe_file(f"{self._root}/{name}", data)
+        except Exception as err:  # each store has its own
+            raise _cannot_write(name, self.path, f"{type(err).__name__}: {err}") from err
 
     def touch(self, name: str) -> None:
         """Send an empty object."""

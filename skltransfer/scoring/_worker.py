@@ -269,6 +269,8 @@ class Run:
                 return
         try:
             self.keep(*item)
+        except UnfinishedError:  # nothing can be written
+            raise
         except JobError as err:
             self.errors[item[0].number] = _words(err)
 

@@ -155,7 +155,7 @@ def test_addresses_are_read_and_written(tmp_path, texts):
 
 def test_a_missing_column_is_named(tmp_path, texts):
     write_csv(tmp_path / "in.csv", TEXTS[:5])
-    with pytest.raises(TableError, match="no column 'texts'.*Did you mean 'text'"):
+    with pytest.raises(TableError, match=r"no column 'texts'.*Did you mean 'text'"):
         score(texts, tmp_path / "in.csv", tmp_path / "out", column="texts", progress=False)
     with pytest.raises(TableError, match=r"2 columns: 'text', 'key'.*column="):
         score(texts, tmp_path / "in.csv", tmp_path / "out", progress=False)

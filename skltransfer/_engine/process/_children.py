@@ -152,9 +152,17 @@ def start_child(module: str, arguments: Sequence[str]) -> subprocess.Popen[bytes
     return subprocess.Popen(
         [interpreter(), "-P", "-m", module, *arguments],
         stdin=subprocess.PIPE,
+        stderr=_descriptor(sys.stderr),  # descriptor 2 may be closed to libraries in C, see the command line
         env={**os.environ, "PYTHONPATH": os.pathsep.join(_import_path())},
         start_new_session=True,
     )
+
+
+def _descriptor(stream: Any) -> int | None:
+    try:
+        return int(stream.fileno())
+    except (AttributeError, OSError, ValueError):
+        return None
 
 
 def _failure(child: subprocess.CompletedProcess[bytes]) -> ChildFailure:
