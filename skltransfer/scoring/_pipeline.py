@@ -7,6 +7,7 @@ is inside something else, a ColumnTransformer or a search's threshold, the pipel
 from __future__ import annotations
 
 import copy
+import hashlib
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -71,10 +72,7 @@ def dumped(estimator: Any) -> tuple[str, bytes]:
             return "pipeline.skops", data
     except Exception:  # noqa: BLE001 - it is not installed, or knows not these types: it says so in many ways
         pass
-    # Of joblib: functions and classes of a notebook are pickled by value.
-    from joblib.externals.loky.backend.reduction import dumps
-
-    return "pipeline.pickle", bytes(dumps(estimator))
+    return "pipeline.pickle", _by_value(estimator)
 
 
 class Parts:
@@ -130,8 +128,6 @@ class Parts:
 
     def key(self) -> str:
         """Return a hash of everything that decides the results: steps, parameters, and the files of models."""
-        import joblib
-
         facts = [
             ({k: v for k, v in one.get_params().items() if k not in SPEED}, one._planned().model_key)
             for one in self.embedders()
@@ -141,7 +137,24 @@ class Parts:
             after = copy.deepcopy(after)
             for one in embedders(after):
                 one.set_params(**dict.fromkeys(SPEED))
-        return str(joblib.hash((self.before, facts, after), hash_name="sha1"))
+        return _hash((self.before, facts, after))
+
+
+def _hash(value: Any) -> str:
+    """Return the hash of what is pickled by name, as joblib computes it; of functions without a name, of their code."""
+    import joblib
+
+    try:
+        return str(joblib.hash(value, hash_name="sha1"))
+    except Exception:  # noqa: BLE001 - each kind of object that cannot be pickled has its own
+        return hashlib.sha1(_by_value(value), usedforsecurity=False).hexdigest()
+
+
+def _by_value(value: Any) -> bytes:
+    """Pickle as joblib does for its workers: functions and classes of a notebook by value."""
+    from joblib.externals.loky.backend.reduction import dumps
+
+    return bytes(dumps(value))
 
 
 def _steps(estimator: Any) -> list[Any]:

@@ -91,7 +91,7 @@ def _of_memory(data: Any) -> Source:
         return Memory(data)
     if hasattr(data, "to_arrow"):  # polars
         found = data.to_arrow()
-        return Memory(found) if isinstance(found, pa.Table) else Memory(pa.table({"sample": found}))
+        return Memory(found) if isinstance(found, pa.Table) else Memory(pa.table({"sample": found}), bare=True)
     if hasattr(data, "iloc"):
         return _of_pandas(data, pa)
     raise TypeError(
@@ -116,7 +116,7 @@ def _of_list(samples: list[Any]) -> Source:
     if kinds and (kinds <= {str, type(None)} or kinds <= {bytes, type(None)}):
         pa = need("pyarrow", extra="score")
         try:
-            return Memory(pa.table({"sample": pa.array(samples)}))
+            return Memory(pa.table({"sample": pa.array(samples)}), bare=True)
         except (pa.ArrowException, UnicodeEncodeError):  # lone surrogates, which are bad samples and not a bad job
             return Objects(samples)
     return Objects(samples)
@@ -137,6 +137,6 @@ def restored(facts: Mapping[str, Any], files: list[File], memory: Any) -> Source
     kind, read = facts["source"]["kind"], dict(facts["read"])
     folder, column = read.pop("folder"), read.pop("column")
     classes: dict[str, type[Source]] = {one.read.kind: one.read for one in KINDS} | {Folder.kind: Folder}
-    source = classes[kind](files, folder) if kind in classes else Memory(memory())
+    source = classes[kind](files, folder) if kind in classes else Memory(memory(), bare=column is None)
     source.selection = Selection(tuple(column) if isinstance(column, list) else column, **read)
     return source

@@ -162,23 +162,25 @@ def pieces(table: Any, first: int = 0) -> Iterator[Any]:
 
 
 class Memory(Table):
-    """A table in memory; a list of strings or bytes is one with a single column.
+    """A table in memory.
 
     Parameters
     ----------
     table : pyarrow.Table
         The rows.
+    bare : bool
+        Whether it is a list of samples, held as a table of one column that has no name for the user.
     """
 
     kind: ClassVar = "memory"
 
-    def __init__(self, table: Any) -> None:
+    def __init__(self, table: Any, *, bare: bool = False) -> None:
         super().__init__()
-        self.table = table
+        self.table, self.bare = table, bare
 
     def columns(self) -> list[str] | None:
         """Return the names of the columns."""
-        return list(self.table.column_names)
+        return None if self.bare else list(self.table.column_names)
 
     def units(self, size: int) -> list[Unit]:
         """Cut the rows."""
@@ -186,7 +188,14 @@ class Memory(Table):
 
     def tables(self, file: int, first: int) -> Iterator[Any]:
         """Yield the rows in pieces."""
-        return pieces(self.table.select(self.selection.columns), first)
+        return pieces(self.table if self.bare else self.table.select(self.selection.columns), first)
+
+    def block(self, table: Any, start: int) -> Block:
+        """Turn a table into what the pipeline is given."""
+        if not self.bare:
+            return super().block(table, start)
+        samples = table.column(0).to_pylist()
+        return Block(self.row_ids(start, len(samples)), self.selection.located(samples))
 
     def digest(self) -> str:
         """Hash names, types and values."""
