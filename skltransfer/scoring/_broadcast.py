@@ -21,7 +21,7 @@ from skltransfer.scoring._job import Job, read_files, read_manifest, read_units
 from skltransfer.scoring._sink import Sink, open_sink
 from skltransfer.scoring._source import Source
 from skltransfer.scoring._sources import restored
-from skltransfer.scoring._tables import Memory
+from skltransfer.scoring._tables import Memory, Objects
 from skltransfer.scoring._worker import Predictor
 
 MODELS, TABLE = "_job/models", "_job/source.arrow"
@@ -45,8 +45,10 @@ def send(job: Job, estimator: Any, source: Source) -> Sent:
     """
     if isinstance(source, Memory):
         job.sink.write(TABLE, _to_ipc(source.table))
-    elif source.kind == "objects":
-        raise JobError("Rows that are no strings or bytes stay in this process: write them to files for other ones.")
+    elif isinstance(source, Objects):
+        if (table := source.table()) is None:
+            raise JobError("Rows that are not all texts or all bytes stay in this process: write them to files first.")
+        job.sink.write(TABLE, _to_ipc(table))
     name, data = _pipeline.dumped(_with_models(estimator, job.sink))
     digest = hashlib.sha256(data).hexdigest()
     place = f"_job/{digest[:8]}-{name}"

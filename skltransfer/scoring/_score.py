@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from skltransfer._engine import process
 from skltransfer.errors import JobError, need
 from skltransfer.scoring import _outputs, _pipeline
 from skltransfer.scoring._driver import Driver
@@ -200,4 +201,10 @@ def _bar(job: Job, missing: int, *, shown: bool) -> Iterator[Callable[[int], obj
         return
     bar = need("tqdm.auto", extra="score").tqdm
     with bar(total=job.rows, initial=job.rows - missing, desc="score", unit="row", unit_scale=True) as progress:
-        yield progress.update
+        lock = process.lock()
+
+        def report(rows: int) -> None:
+            with lock:
+                progress.update(rows)
+
+        yield report

@@ -102,10 +102,13 @@ class LocalSink:
 
     def touch(self, name: str) -> None:
         """Create an empty file, without waiting for the disk."""
-        path = Path(self.path, name)
+        path = os.path.join(self.path, name)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
+            try:
+                os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+            except FileNotFoundError:
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
         except OSError as err:
             raise _cannot_write(name, self.path, err.strerror or str(err)) from err
 

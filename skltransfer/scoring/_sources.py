@@ -83,15 +83,15 @@ def _common(files: list[File]) -> str:
 
 def _of_memory(data: Any) -> Source:
     if isinstance(data, np.ndarray):
-        return Objects(data) if data.dtype.kind not in "OUS" or data.ndim != 1 else _of_list(data.tolist())
+        return Objects(data) if data.dtype.kind not in "OUS" or data.ndim != 1 else Objects(data.tolist())
     if isinstance(data, (list, tuple)):
-        return _of_list(list(data))
+        return Objects(list(data))
     pa = need("pyarrow", extra="score")
     if isinstance(data, pa.Table):
         return Memory(data)
     if hasattr(data, "to_arrow"):  # polars
         found = data.to_arrow()
-        return Memory(found) if isinstance(found, pa.Table) else Memory(pa.table({"sample": found}), bare=True)
+        return Memory(found) if isinstance(found, pa.Table) else Objects(data.to_list())
     if hasattr(data, "iloc"):
         return _of_pandas(data, pa)
     raise TypeError(
@@ -101,25 +101,13 @@ def _of_memory(data: Any) -> Source:
 
 def _of_pandas(data: Any, pa: Any) -> Source:
     if not hasattr(data, "columns"):
-        return _of_list(data.tolist())
+        return Objects(data.tolist())
     try:
         return Memory(pa.Table.from_pandas(data, preserve_index=False))
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         if data.shape[1] == 1:
-            return _of_list(data.iloc[:, 0].tolist())
+            return Objects(data.iloc[:, 0].tolist())
         return Objects(data)
-
-
-def _of_list(samples: list[Any]) -> Source:
-    """Return a table of strings or bytes, which is hashed and handed to workers fast; else the list itself."""
-    kinds = set(map(type, samples))
-    if kinds and (kinds <= {str, type(None)} or kinds <= {bytes, type(None)}):
-        pa = need("pyarrow", extra="score")
-        try:
-            return Memory(pa.table({"sample": pa.array(samples)}), bare=True)
-        except (pa.ArrowException, UnicodeEncodeError):  # lone surrogates, which are bad samples and not a bad job
-            return Objects(samples)
-    return Objects(samples)
 
 
 def restored(facts: Mapping[str, Any], files: list[File], memory: Any) -> Source:

@@ -169,7 +169,7 @@ class Memory(Table):
     table : pyarrow.Table
         The rows.
     bare : bool
-        Whether it is a list of samples, held as a table of one column that has no name for the user.
+        Whether it is a list of samples, as workers get it: a table of one column that has no name for the user.
     """
 
     kind: ClassVar = "memory"
@@ -227,7 +227,7 @@ class _Hash:
 
 
 class Objects(Source):
-    """A list or an array of what no table holds: pixels, images of Pillow, numbers."""
+    """A list or an array of samples: texts, bytes, pixels, images of Pillow, numbers."""
 
     kind: ClassVar = "objects"
 
@@ -248,7 +248,25 @@ class Objects(Source):
             yield Block(self.row_ids(first, len(part)), X)
 
     def digest(self) -> str:
-        """Hash the content, as joblib does."""
+        """Hash the content: of texts and bytes directly, of other samples as joblib does."""
         import joblib
 
-        return str(joblib.hash(self.data, hash_name="sha1"))
+        if not self._are_plain():
+            return str(joblib.hash(self.data, hash_name="sha1"))
+        hashed = hashlib.sha256()
+        for sample in self.data:
+            content = sample.encode("utf8", "surrogatepass") if isinstance(sample, str) else sample or b""
+            hashed.update(f"{type(sample).__name__} {len(content)} ".encode())
+            hashed.update(content)
+        return hashed.hexdigest()
+
+    def table(self) -> Any:
+        """Return the samples as a table of one column, for workers; None if they are of another kind."""
+        pa = need("pyarrow", extra="score")
+        try:
+            return pa.table({"sample": pa.array(self.data)}) if self._are_plain() else None
+        except (pa.ArrowException, UnicodeEncodeError):  # texts and bytes together, lone surrogates
+            return None
+
+    def _are_plain(self) -> bool:
+        return isinstance(self.data, list) and set(map(type, self.data)) <= {str, bytes, type(None)}

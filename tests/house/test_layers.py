@@ -48,7 +48,7 @@ LIBRARIES = {
     "judge": {"sklearn", "scipy", "joblib", "threadpoolctl"},
     "demo": {"sklearn"},
     "selection": {"sklearn"},
-    "scoring": {"sklearn", "joblib"},
+    "scoring": {"sklearn", "joblib", "threadpoolctl"},
     "serving": {"sklearn"},
     "report": {"sklearn", "matplotlib", "PIL", "threadpoolctl"},
 }

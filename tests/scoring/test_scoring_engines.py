@@ -21,7 +21,7 @@ FINISHED = {"_job", "_SUCCESS.json", "failures.parquet"}
 @pytest.fixture(autouse=True)
 def workers_find_the_tests(monkeypatch):
     """Let workers import the steps of these tests."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_a_pipeline_that_was_exchanged_is_not_unpickled(tmp_path, texts):
 
 
 def test_rows_that_stay_in_this_process_are_refused_elsewhere(tmp_path, texts):
-    with joblib.parallel_config("loky", n_jobs=2), pytest.raises(JobError, match="write them to files"):
+    with joblib.parallel_config("loky", n_jobs=2), pytest.raises(JobError, match="write them to files first"):
         score(texts, [*TEXTS[:10], 3.5], tmp_path, **OPTIONS)
 
 
