@@ -151,6 +151,7 @@ def test_ray_does_the_same(tmp_path, texts, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Spark local mode:UserWarning")  # of joblibspark, about clusters
 def test_spark_does_the_same(tmp_path, texts, monkeypatch):
     pytest.importorskip("joblibspark")
     sql = pytest.importorskip("pyspark.sql")
