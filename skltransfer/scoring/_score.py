@@ -19,9 +19,9 @@ from skltransfer.scoring._source import Source, select
 from skltransfer.scoring._sources import open_source
 from skltransfer.scoring._worker import Predictor
 
-#: Rows of a part where samples are files, and where they are not: 10 s of one worker with photos and the fastest
-#: backbone measured, 2 s with short texts; slower ones take up to minutes. Choose larger parts for a billion rows.
-FILES, OTHERS = 4096, 8192
+#: Rows of a part by default: 5 to 10 s of one worker with photos and vision-mini, 1 s with short texts and text-mini, a
+#: minute and more with larger backbones; a few such parts in memory take 50 MB.
+ROWS = 4096
 #: Types of embeddings.
 TYPES = ("float16", "float32")
 
@@ -93,8 +93,8 @@ def score(
     format : {"parquet", "csv", "jsonl"}, default="parquet"
         Of the parts. The last two are for people: Parquet is smaller, and keeps types.
     rows_per_part : int or "auto", default="auto"
-        Most rows of a part. ``"auto"``: 4,096 where samples are files, else 8,192. What a killed worker has to do again
-        is a part; a billion rows want larger ones.
+        Most rows of a part. ``"auto"``: 4,096. What a killed worker has to do again is a part, and a few of them lie in
+        memory; a billion rows want larger ones.
     resume : bool, default=True
         Whether to go on with a job that is there; False refuses it.
     n_jobs : int or None, default=None
@@ -170,7 +170,7 @@ def _options(
         raise JobError(f"embeddings={embeddings!r} is not one of {', '.join(map(repr, TYPES))}.")
     paths = parts.strings_are_paths
     if rows_per_part == "auto":
-        rows_per_part = FILES if paths else OTHERS
+        rows_per_part = ROWS
     if not isinstance(rows_per_part, int) or rows_per_part < 1:
         raise JobError(f"rows_per_part={rows_per_part!r} is not 'auto' or a number from 1.")
     wanted = _outputs.chosen(parts.after, output, embeddings)

@@ -34,9 +34,9 @@ from skltransfer.scoring._pipeline import Parts
 from skltransfer.scoring._units import Block, Unit
 
 #: Units that wait for their head: one is finished while the next fills.
-WAITING = 2
+WAITING = 1
 #: Threads that finish units. Waiting for the disk takes longer than a small unit of texts (measured: 15 ms against 20).
-WRITERS = 4
+WRITERS = 2
 #: Seconds after an interrupt in which the unit at hand may be finished.
 PATIENCE = 1.0
 

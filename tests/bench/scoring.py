@@ -1,9 +1,9 @@
 """Cost of batch scoring beside `pipeline.predict`. Usage: python -m tests.bench.scoring [cpu | busy | memory | resume]
 
 ``cpu``: CPU time of `score` over that of `predict` on the same list, parts of 4,096 rows, alternated in one process.
-``busy``: share of the time in which the two workers of the line are busy, parts of 256 rows, over that of one bare
-call. ``memory``: peak resident memory at 20,000 and 200,000 rows, a process each. ``resume``: time of
-the same command once the job is finished.
+``busy``: share of the time in which the two workers of the line are busy, parts of 256 and of 4,096 rows, over that of
+a bare call. ``memory``: peak resident memory at 20,000 and 200,000 rows, a process each. ``resume``: time of the same
+command once the job is finished.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sklearn.pipeline import make_pipeline
 from skltransfer import PretrainedEmbedder, score
 from tests.bench.busy import WORKERS, Clock, images, texts
 
-ROUNDS = 3
+ROUNDS = 5
 
 
 def pipeline(model: str, samples: list):
@@ -96,28 +96,29 @@ def measure_busy() -> None:
     for model, samples in sets():
         fitted = pipeline(model, samples)
         scored(fitted, samples[:256], 256)
-        whole, every = ratio(share, lambda: scored(fitted, samples, 256), lambda: fitted[0].transform(samples))  # noqa: B023
-        print(f"{model}: busy share over a bare call {whole:.3f} ({every[0]:.3f} to {every[-1]:.3f})", flush=True)
+        for rows in (256, 4096):
+            middle, every = ratio(share, lambda: scored(fitted, samples, rows), lambda: fitted[0].transform(samples))  # noqa: B023
+            shown = f"{middle:.3f} ({every[0]:.3f} to {every[-1]:.3f})"
+            print(f"{model}, parts of {rows}: busy share over a bare call {shown}", flush=True)
 
 
 def measure_memory() -> None:
-    """Print peaks of memory."""
+    """Print peaks of memory of processes that do nothing else."""
+    folder, one = Path(tempfile.mkdtemp()), texts(10_000)
+    joblib.dump(pipeline("text-mini", one), folder / "p.pickle")
     for rows in (20_000, 200_000):
-        found = subprocess.run(
-            [sys.executable, "-m", "tests.bench.scoring", f"peak={rows}"], capture_output=True, text=True, check=True
-        )
+        with pq.ParquetWriter(folder / f"{rows}.parquet", pa.schema([("text", pa.string())])) as file:
+            for _ in range(rows // len(one)):
+                file.write_table(pa.table({"text": one}))
+        command = [sys.executable, "-m", "tests.bench.scoring", f"peak={folder}/{rows}"]
+        found = subprocess.run(command, capture_output=True, text=True, check=True)
         print(f"{rows:,} texts: {found.stdout.strip()} MB at the peak", flush=True)
-
-
-def peak(rows: int) -> None:
-    """Score a file of texts and print the peak of this process."""
-    folder = Path(tempfile.mkdtemp())
-    one = texts(10_000)
-    with pq.ParquetWriter(folder / "in.parquet", pa.schema([("text", pa.string())])) as file:
-        for _ in range(rows // len(one)):
-            file.write_table(pa.table({"text": one}))
-    score(pipeline("text-mini", one), folder / "in.parquet", folder / "out", column="text", progress=False)
     shutil.rmtree(folder)
+
+
+def peak(source: Path) -> None:
+    """Score a file of texts and print the peak of this process."""
+    score(source.parent / "p.pickle", f"{source}.parquet", f"{source}-out", column="text", progress=False)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
@@ -142,6 +143,6 @@ MEASURES = {"cpu": measure_cpu, "busy": measure_busy, "memory": measure_memory, 
 if __name__ == "__main__":
     for name in sys.argv[1:] or MEASURES:
         if name.startswith("peak="):
-            peak(int(name.partition("=")[2]))
+            peak(Path(name.partition("=")[2]))
         else:
             MEASURES[name]()

@@ -12,7 +12,7 @@ from skltransfer.errors import IntegrityError, JobError
 from skltransfer.scoring import _broadcast, _engines, opened
 from tests.paths import ROOT
 from tests.scoring.steps import Die, DieOnce
-from tests.scoring.support import TEXTS, failures, left, parts
+from tests.scoring.support import TEXTS, failures, left, parts, run, saved
 
 OPTIONS = {"rows_per_part": 20, "progress": False}
 FINISHED = {"_job", "_SUCCESS.json", "failures.parquet"}
@@ -122,6 +122,31 @@ def test_rows_that_stay_in_this_process_are_refused_elsewhere(tmp_path, texts):
         score(texts, [*TEXTS[:10], 3.5], tmp_path, **OPTIONS)
 
 
+def test_the_command_line_hands_units_to_a_scheduler(tmp_path, texts, dask):
+    from distributed import default_client
+
+    (tmp_path / "in.txt").write_text("\n".join(TEXTS), "utf8")
+    address = default_client().scheduler.address
+    done = run(
+        saved(texts, tmp_path / "p.pickle"), tmp_path / "in.txt", "--output", tmp_path / "out", "--rows-per-part", 50,
+        "--engine", "dask", "--scheduler", address,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    check(tmp_path / "out", texts)
+
+
+@pytest.mark.parametrize("name", ["loky", "dask"])
+def test_the_command_line_starts_workers_of_its_own(tmp_path, texts, name):
+    pytest.importorskip("distributed")
+    (tmp_path / "in.txt").write_text("\n".join(TEXTS), "utf8")
+    done = run(
+        saved(texts, tmp_path / "p.pickle"), tmp_path / "in.txt", "--output", tmp_path / "out", "--rows-per-part", 50,
+        "--engine", name, "--workers", 2,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    check(tmp_path / "out", texts)
+
+
 def test_threads_are_no_other_processes():
     with joblib.parallel_config("threading", n_jobs=2):
         assert _engines.active() == 0
@@ -152,6 +177,7 @@ def test_ray_does_the_same(tmp_path, texts, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Spark local mode:UserWarning")  # of joblibspark, about clusters
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of joblibspark, on newer libraries
 def test_spark_does_the_same(tmp_path, texts, monkeypatch):
     pytest.importorskip("joblibspark")
     sql = pytest.importorskip("pyspark.sql")

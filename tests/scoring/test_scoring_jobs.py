@@ -66,7 +66,7 @@ def test_what_changed_is_named(tmp_path, texts):
     source.write_text("text\n" + "\n".join(SIMPLE[:20]), "utf8")
     sink = tmp_path / "out"
     score(texts, source, sink, column="text", progress=False)
-    with pytest.raises(JobError, match="rows_per_part was 8192, now 5"):
+    with pytest.raises(JobError, match="rows_per_part was 4096, now 5"):
         score(texts, source, sink, column="text", rows_per_part=5, progress=False)
     with pytest.raises(JobError, match=r"output was .*'probability'.*, now .'prediction'"):
         score(texts, source, sink, column="text", output="prediction", progress=False)
