@@ -26,7 +26,7 @@ from sklearn.pipeline import make_pipeline
 from skltransfer import PretrainedEmbedder, score
 from tests.bench.busy import WORKERS, Clock, images, texts
 
-ROUNDS = 5
+ROUNDS = 3
 
 
 def pipeline(model: str, samples: list):

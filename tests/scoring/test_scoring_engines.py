@@ -135,6 +135,7 @@ def test_the_command_line_hands_units_to_a_scheduler(tmp_path, texts, dask):
     check(tmp_path / "out", texts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["loky", "dask"])
 def test_the_command_line_starts_workers_of_its_own(tmp_path, texts, name):
     pytest.importorskip("distributed")
@@ -176,7 +177,7 @@ def test_ray_does_the_same(tmp_path, texts, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:Spark local mode:UserWarning")  # of joblibspark, about clusters
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of joblibspark, about what a local mode lacks
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of joblibspark, on newer libraries
 def test_spark_does_the_same(tmp_path, texts, monkeypatch):
     pytest.importorskip("joblibspark")

@@ -96,6 +96,7 @@ def test_a_signal_ends_a_job_at_once_with_whole_parts(tmp_path, texts, lines, sl
     check_whole(sink, texts)
 
 
+@pytest.mark.slow
 def test_the_row_on_which_the_process_dies_is_named_and_all_others_are_right(tmp_path, texts, lines):
     pipeline = saved(behind(Die("number 123,"), texts), tmp_path / "deadly.pickle")
     sink = tmp_path / "out"
