@@ -14,33 +14,18 @@ from skltransfer._engine.process import reset
 from skltransfer._engine.quantization import quantize
 from skltransfer._engine.settings import config_context, get_config, set_config
 from skltransfer._engine.stream import rows_run
+from skltransfer._trusted import TRUSTED
 from skltransfer._version import __version__
 from skltransfer._versions import show_versions
 from skltransfer.cards import Card
 from skltransfer.embedder import PretrainedEmbedder
+from skltransfer.scoring import Scored, score
 from skltransfer.selection import compare_backbones, near_duplicate_groups
-
-#: Types of a saved pipeline that skops is to trust: ``skops.io.load(FILE, trusted=skltransfer.TRUSTED)``.
-TRUSTED = [
-    "pathlib.PosixPath",
-    "pathlib.WindowsPath",
-    "pathlib._local.PosixPath",  # of Python 3.13
-    "pathlib._local.WindowsPath",
-    "skltransfer.adapt._classifier.AdaptedClassifier",
-    "skltransfer.adapt._scaler.DomainScaler",
-    "skltransfer.cards._card.Card",
-    "skltransfer.cards._card.ModelFile",
-    "skltransfer.cards._inputs.ArraySpec",
-    "skltransfer.cards._inputs.ImageSpec",
-    "skltransfer.cards._inputs.TextSpec",
-    "skltransfer.embedder.PretrainedEmbedder",
-    "skltransfer.heads._multitask.MultiTask",
-    "skltransfer.heads._skip.SkipBadRows",
-]
 
 __all__ = [
     "Card",
     "PretrainedEmbedder",
+    "Scored",
     "TRUSTED",
     "__version__",
     "cache_info",
@@ -53,6 +38,7 @@ __all__ = [
     "quantize",
     "reset",
     "rows_run",
+    "score",
     "set_config",
     "show_versions",
 ]

@@ -15,7 +15,7 @@ from tests.paths import PACKAGE
 
 def test_warnings_are_issued_in_one_place():
     used = [p.name for p in PACKAGE.rglob("*.py") if re.search(r"\bwarnings\.warn\(", p.read_text("utf8"))]
-    assert used == ["errors.py"]
+    assert used == ["_warn.py"]
 
 
 @pytest.mark.parametrize("inside", ["transformer", "pipeline"])

@@ -5,7 +5,15 @@ open and no session, connection or tokenizer of its parent, and `reset` forgets 
 and fails on a lock or a table that was made otherwise.
 """
 
-from skltransfer._engine.process._children import ChildFailure, answer, answer_pipe, interpreter, pipe_child, run_child
+from skltransfer._engine.process._children import (
+    ChildFailure,
+    answer,
+    answer_pipe,
+    interpreter,
+    pipe_child,
+    run_child,
+    start_child,
+)
 from skltransfer._engine.process._files import (
     FileState,
     expand,
@@ -39,5 +47,6 @@ __all__ = [
     "register",
     "reset",
     "run_child",
+    "start_child",
     "user_folder",
 ]

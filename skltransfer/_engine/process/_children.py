@@ -137,6 +137,34 @@ def _run(
         raise ChildFailure(None, str(err), started=False) from None
 
 
+def start_child(module: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start a module of ours in a process of its own that shares stdout and stderr with this one.
+
+    Its stdin is a pipe that closes when this process ends. Ctrl-C of a terminal does not reach it: hand signals on.
+
+    Parameters
+    ----------
+    module : str
+        Dotted name; run as ``python -P -m module``.
+    arguments : sequence of str
+        Of the module.
+    """
+    return subprocess.Popen(
+        [interpreter(), "-P", "-m", module, *arguments],
+        stdin=subprocess.PIPE,
+        stderr=_descriptor(sys.stderr),  # descriptor 2 may be closed to libraries in C, see the command line
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(_import_path())},
+        start_new_session=True,
+    )
+
+
+def _descriptor(stream: Any) -> int | None:
+    try:
+        return int(stream.fileno())
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
 def _failure(child: subprocess.CompletedProcess[bytes]) -> ChildFailure:
     return ChildFailure(child.returncode, _end(child.stderr), child.stdout.startswith(READY))
 

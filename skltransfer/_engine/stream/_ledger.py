@@ -45,8 +45,7 @@ class Ledger:
         """Return rows the cache has, by themselves or, at first, as parts of wider ones, if they fit."""
         if self._cache is None or not items:
             return {}
-        plan, wider = self._plan, self._plan.wider
-        rows = self._cache.get([item.key for item in items])
+        plan, wider, rows = self._plan, self._plan.wider, self._cache.get([item.key for item in items])
         if plan.view is not None:
             rows = {key: plan.take(row) for key, row in rows.items()}
         if wider is not None and not again and len(rows) < len(items):

@@ -22,6 +22,8 @@
     ├── TableError               (ValueError)    a table does not hold paths and labels
     ├── ExportError              (ValueError)    a pipeline cannot be written as one file that agrees with it
     ├── CacheError               (ValueError)    a folder does not hold a cache, or a damaged one
+    ├── JobError                 (ValueError)    a batch job is refused
+    │   └── UnfinishedError                      units of a batch job are missing; it can go on
     └── SettingError             (ValueError)    a setting or its environment variable has a wrong value
 
     Unreadable                                   internal: the reason why a sample cannot be read
@@ -39,14 +41,17 @@ The room imports nothing of the package. A message contains the offending value,
 from __future__ import annotations
 
 import importlib
-import sys
-import threading
-import unicodedata
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
+
+# Used by every room, under the name of this one.
+from skltransfer.errors._messages import nearest as nearest
+from skltransfer.errors._messages import shorten as shorten
+from skltransfer.errors._messages import visible as visible
+from skltransfer.errors._warn import NOT_THE_USER as NOT_THE_USER
+from skltransfer.errors._warn import deferring as deferring
+from skltransfer.errors._warn import warn as warn
 
 __all__ = [
     "BadSamplesWarning",
@@ -63,6 +68,7 @@ __all__ = [
     "FolderError",
     "InputWarning",
     "IntegrityError",
+    "JobError",
     "LayerError",
     "MissingDependencyError",
     "ModelChangedError",
@@ -75,6 +81,7 @@ __all__ = [
     "SklTransferError",
     "SklTransferWarning",
     "TableError",
+    "UnfinishedError",
     "UnknownModelError",
     "UnsafeModelError",
 ]
@@ -233,6 +240,14 @@ class CacheError(SklTransferError, ValueError):
     """A folder does not hold a cache, or one that cannot be read."""
 
 
+class JobError(SklTransferError, ValueError):
+    """A batch job is refused: its folder holds another one, its pipeline or its options cannot be used."""
+
+
+class UnfinishedError(JobError):
+    """Units of a batch job are missing, after all retries; the same call goes on where it ended."""
+
+
 class SettingError(SklTransferError, ValueError):
     """A setting of `skltransfer.set_config`, or its environment variable, has a wrong value."""
 
@@ -280,48 +295,6 @@ class InputWarning(SklTransferWarning):
     """The input is valid, and may not be what was meant."""
 
 
-#: Packages whose frames are not the user's: this one, and those that call it.
-NOT_THE_USER = ("skltransfer", "sklearn", "joblib", "importlib")
-
-
-def warn(message: str | Warning, category: type[Warning] = UserWarning) -> None:
-    """Issue a warning that points at the user's line: the nearest one outside `NOT_THE_USER`.
-
-    Parameters
-    ----------
-    message : str or Warning
-        The message; a Warning has its own category.
-    category : type of Warning
-        One of this module, or FutureWarning for a deprecated name.
-    """
-    if (later := getattr(_of_this_thread, "deferred", None)) is not None:
-        later.append((message, category))
-        return
-    level, frame = 2, sys._getframe(1)
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in NOT_THE_USER:
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)
-
-
-_of_this_thread = threading.local()
-
-
-@contextmanager
-def deferring(warned: list[tuple[str | Warning, type[Warning]]]) -> Iterator[None]:
-    """Collect the warnings of this thread instead of issuing them: a worker has no line of the user above it.
-
-    Parameters
-    ----------
-    warned : list
-        Takes the arguments of `warn`, for the thread that called to issue.
-    """
-    _of_this_thread.deferred = warned
-    try:
-        yield
-    finally:
-        del _of_this_thread.deferred
-
-
 def need(module: str, *, extra: str) -> ModuleType:
     """Import an optional library; if that fails, raise an error that names the extra.
 
@@ -357,50 +330,3 @@ def distribution() -> str:
     except metadata.PackageNotFoundError:
         return "skltransfer"
     return "skltransfer-cpu"
-
-
-def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:
-    """Return a suggestion of names that contain it or are similar, for the end of an error message.
-
-    Parameters
-    ----------
-    name, known : str, iterable of str
-        The wrong name, and the right ones.
-    most : int
-        Most names to suggest.
-
-    Returns
-    -------
-    str
-        ``" Did you mean 'a' or 'b'?"``, or an empty string if no name is similar.
-    """
-    from difflib import get_close_matches
-
-    lower: dict[str, str] = {}
-    for one in known:
-        lower.setdefault(one.lower(), one)
-    wrong = str(name).lower()
-    parts = sorted((one for one in lower if wrong and (wrong in one or one in wrong)), key=len)
-    similar = get_close_matches(wrong, list(lower), n=most, cutoff=0.5)
-    close = [lower[one] for one in list(dict.fromkeys([*parts, *similar]))[:most]]
-    return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-
-
-def visible(text: object, *, keep: str = "") -> str:
-    """Return a text with everything that is not printable escaped, except spaces and the characters of `keep`."""
-    text = str(text)
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in keep or unicodedata.category(c) == "Zs" else _escaped(c) for c in text)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
-
-
-def shorten(text: str, most: int = 300) -> str:
-    """Cut the middle out of a text that is too long for a message; its end often says what to type."""
-    if len(text) <= most:
-        return text
-    end = most // 4
-    return f"{text[: most - end - 5]} ... {text[-end:]}"
