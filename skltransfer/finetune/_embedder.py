@@ -212,7 +212,6 @@ class FineTunedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, T
         goal = _objectives.goal(
             y, self.objective, weights, self.class_weight, texts=plan.recipe.input.longest is not None
         )
-        _check_lengths(samples, goal)
         parts = _cuts.taken_apart(plan)
         tail = _cuts.chosen(parts, plan, int(self.blocks), self.cut)
         held = self._activations(samples, plan, tail.cut, embedder)
@@ -346,13 +345,6 @@ class FineTunedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, T
         tail = _cuts.taken_apart(plan).tail(self.cut_)
         assert tail is not None
         return tail.behind
-
-
-def _check_lengths(samples: list[Any], goal: _objectives.Goal) -> None:
-    """Refuse targets of another number of samples."""
-    for one in goal.objectives:
-        if len(one.target) != len(samples):
-            raise ValueError(f"X has {len(samples)} samples, and y has {len(one.target)}.")
 
 
 def _arrays(held: _trunk.Activations, goal: _objectives.Goal) -> list[npt.NDArray[Any]]:

@@ -250,8 +250,13 @@ def goal(y: Any, objective: str, weights: npt.NDArray[np.float64], class_weight:
     ------
     TuningError
         If y is none of these, or not for the objective.
+    ValueError
+        If y is of another number of samples.
     """
     columns = _columns(y)
+    for column in columns:
+        if len(column) != len(weights):
+            raise ValueError(f"X has {len(weights)} samples, and y has {len(column)}.")
     if objective != "auto" and len(columns) > 1:
         raise TuningError(f"objective={objective!r} is for one target, and y has {len(columns)}; pass 'auto'.")
     objectives = []

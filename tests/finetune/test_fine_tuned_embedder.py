@@ -169,7 +169,7 @@ def test_several_targets_with_missing_labels_train_one_tail(model, container):
     size[50:] = np.nan
     fitted = tuner(model, epochs=1).fit(IMAGES, container({"kind": kind, "size": size}))
     assert fitted.objective_ == "classes+numbers"
-    size[:50] = size[:50][::-1]
+    size = size**2
     other = tuner(model, epochs=1).fit(IMAGES, container({"kind": kind, "size": size}))
     assert any((other.tuned_[name] != fitted.tuned_[name]).any() for name in fitted.tuned_)
 
