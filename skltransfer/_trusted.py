@@ -14,6 +14,7 @@ TRUSTED = [
     "skltransfer.cards._inputs.ImageSpec",
     "skltransfer.cards._inputs.TextSpec",
     "skltransfer.embedder.PretrainedEmbedder",
+    "skltransfer.finetune._embedder.FineTunedEmbedder",
     "skltransfer.heads._multitask.MultiTask",
     "skltransfer.heads._skip.SkipBadRows",
 ]

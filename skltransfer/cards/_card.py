@@ -251,6 +251,8 @@ def _mistakes(data: Mapping[str, Any]) -> list[str]:
         for key, text in data.get("prompts", {}).items()
         if type(text) is not str
     ]
+    if (rate := data.get("learning_rate")) is not None and not 0 < rate < 1:
+        wrong.append(f"learning_rate is {rate!r}, not a number between 0 and 1")
     if data.get("pool", "auto") not in POOLS:
         wrong.append(f"pool is {data['pool']!r}, not one of {', '.join(POOLS)}")
     files = data.get("files") or {}

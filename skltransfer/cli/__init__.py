@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from skltransfer import __version__
-from skltransfer.cli import _cache, _convert, _demo, _doctor, _export, _models, _score
+from skltransfer.cli import _cache, _convert, _demo, _doctor, _export, _finetune, _models, _score
 from skltransfer.cli._arguments import Command, add_commands
 from skltransfer.cli._output import Parser, complain, drop_output, open_streams, quiet_libraries
 from skltransfer.errors import SklTransferError
@@ -22,7 +22,7 @@ __all__ = [
     "make_parser",
 ]
 
-COMMANDS = (_demo.COMMAND, _doctor.COMMAND, _convert.COMMAND, _export.COMMAND, _score.COMMAND)
+COMMANDS = (_demo.COMMAND, _doctor.COMMAND, _convert.COMMAND, _export.COMMAND, _finetune.COMMAND, _score.COMMAND)
 #: Groups of commands, each with its help.
 GROUPS: dict[str, tuple[str, tuple[Command, ...]]] = {
     "models": ("list, show, describe and verify models", _models.COMMANDS),

@@ -93,6 +93,8 @@ class FineTunedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, T
         What was trained for.
     embedding_dim_ : int
         Number of columns.
+    model_sha256_ : str
+        Fingerprint of the tuned backbone's files.
 
     See Also
     --------
@@ -227,6 +229,7 @@ class FineTunedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, T
         self._facts = {"cut": repr(tail.cut), "samples": len(samples), "objective": self.objective_}
         fitted = self._fitted().fit(samples[:1])
         self.embedding_dim_ = self._n_features_out = fitted.embedding_dim_
+        self.model_sha256_ = fitted.model_sha256_
         if "n_features_in_" in vars(embedder):
             self.n_features_in_ = embedder.n_features_in_
         return self
@@ -275,6 +278,11 @@ class FineTunedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, T
         plan = self._parent()
         _store.save(Path(folder), plan, self.tuned_, self._behind(plan), self._facts)
         return Path(folder)
+
+    def _onnx_parts(self) -> dict[str, Any]:
+        """Return what `export` needs to know."""
+        check_is_fitted(self, "tuned_")
+        return {"backbone": self._fitted()._planned().plan}
 
     def __sklearn_tags__(self) -> Any:
         """Return what the estimator takes: what its backbone does, and y."""

@@ -1,4 +1,4 @@
-"""What a tail is trained for: a row of `OBJECTIVES` for each kind of y.
+"""Objectives of a training: a row of `OBJECTIVES` for each kind of y.
 
 An objective turns y into a tensor, begins a head where a linear model on the rows as they are would be, and computes a
 loss for each sample, so that weights and missing labels are one product.

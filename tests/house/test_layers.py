@@ -25,7 +25,7 @@ FLOORS = [
     ["judge"],
     ["demo", "profile"],
     ["embedder", "heads", "adapt"],
-    ["export", "report", "scoring", "selection", "serving", "testing"],
+    ["export", "finetune", "report", "scoring", "selection", "serving", "testing"],
     ["cli"],
     ["__main__"],
 ]
@@ -41,6 +41,7 @@ LIBRARIES = {
     "datasets": {"sklearn"},
     "quantization": {"onnxruntime"},
     "embedder": {"sklearn"},
+    "finetune": {"sklearn", "onnx", "torch"},
     "heads": {"sklearn"},
     "adapt": {"sklearn"},
     "export": {"sklearn", "onnx", "google"},
@@ -59,7 +60,18 @@ ALONE = {"heads", "adapt"}
 STARTS_THREADS = {"stream", "runtime", "cache", "scoring"}
 #: Models, rows, checkpoints, pictures where the user says, the folder of a converted model, parts of a job, and graphs
 #: to test with.
-WRITES_FILES = {"hub", "cache", "training", "report", "convert", "export", "quantization", "scoring", "testing"}
+WRITES_FILES = {
+    "hub",
+    "cache",
+    "training",
+    "report",
+    "convert",
+    "export",
+    "finetune",
+    "quantization",
+    "scoring",
+    "testing",
+}
 
 #: Lines of a file, tests and recipes included.
 LONGEST = 400

@@ -47,7 +47,7 @@ OURS = "skltransfer_"
 
 @dataclass(frozen=True)
 class Tail:
-    """What lies behind a tensor.
+    """Part of a graph that lies behind a tensor.
 
     Attributes
     ----------

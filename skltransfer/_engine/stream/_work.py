@@ -207,7 +207,7 @@ class Work(Preparation):
         counts = [len(item.pieces) for item in batch.items]
         for item in batch.items:
             item.pieces = []
-        rows = self._typed(rows if len(rows) == len(counts) else self._means(rows, counts))
+        rows = _typed(self.plan, rows if len(rows) == len(counts) else self._means(rows, counts))
         return self._checked(batch._replace(rows=rows))
 
     def _checked(self, batch: Batch) -> Batch:
@@ -240,18 +240,19 @@ class Work(Preparation):
             return rows[0]
         return np.concatenate(rows) if self.output is None else self.output.join(rows)
 
-    def _typed(self, rows: Any) -> Any:
-        """Return rows in the type they are kept in; what is too large for it becomes infinite, and fails."""
-        if (dtype := self.plan.recipe.dtype) == "float32":
-            return rows
-        with np.errstate(over="ignore"):
-            return [row.astype(dtype) for row in rows] if self.plan.ragged else rows.astype(dtype)
-
     def _means(self, rows: runtime.Rows, counts: list[int]) -> runtime.Rows:
         """Average the rows of each item's pieces."""
         starts = np.cumsum([0, *counts[:-1]])
         means = (np.add.reduceat(rows, starts, axis=0) / np.array(counts, np.float32)[:, None]).astype(np.float32)
         return scaled(means) if self.plan.recipe.normalize else means
+
+
+def _typed(plan: Plan, rows: Any) -> Any:
+    """Return rows in the type they are kept in; what is too large for it becomes infinite, and fails."""
+    if (dtype := plan.recipe.dtype) == "float32":
+        return rows
+    with np.errstate(over="ignore"):
+        return [row.astype(dtype) for row in rows] if plan.ragged else rows.astype(dtype)
 
 
 def _check_rows(plan: Plan, rows: runtime.Rows, count: int) -> None:
