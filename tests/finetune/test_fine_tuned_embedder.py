@@ -155,7 +155,7 @@ def test_contrast_brings_a_class_together(model):
 
     def spread(rows):
         rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-        means = np.stack([rows[LABELS == label].mean(0) for label in np.unique(LABELS)])
+        means = np.stack([rows[label == LABELS].mean(0) for label in np.unique(LABELS)])
         return np.linalg.norm(means[0] - means[1]) / rows.std()
 
     assert spread(fitted.transform(IMAGES)) > 1.5 * spread(PretrainedEmbedder(model).transform(IMAGES))
