@@ -7,13 +7,14 @@ reads labels by the same rule; the two rooms do not import each other.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.exceptions import DataConversionWarning
 
+from skltransfer._engine.labels import missing_mask, settled
 from skltransfer.errors import nearest, warn
 
 
@@ -43,8 +44,8 @@ def labels_of(y: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         array = array.ravel()
     if array.ndim != 1:
         raise ValueError(f"y should be a 1d array, got an array of shape {array.shape} instead.")
-    labeled = ~_missing(array)
-    labels = _settled(array[labeled])
+    labeled = ~missing_mask(array)
+    labels = settled(array[labeled])
     _check_finite(labels)
     return labels, labeled
 
@@ -63,7 +64,7 @@ def labeled(y: Any, n_samples: int) -> npt.NDArray[np.bool_]:
     arrays = [_array(part) for part in parts]
     for array in arrays:
         _check_finite(array)
-    masks = [~_missing(array) for array in arrays]
+    masks = [~missing_mask(array) for array in arrays]
     if wrong := {mask.shape for mask in masks} - {(n_samples,)}:
         raise ValueError(f"X has {n_samples} rows, and y has a column of shape {wrong.pop()}.")
     return np.asarray(np.any(masks, axis=0))
@@ -91,7 +92,7 @@ def domains_of(sample_domain: Any, n_samples: int) -> npt.NDArray[Any]:
     array = _array(sample_domain)
     if array.shape != (n_samples,):
         raise ValueError(f"sample_domain has the shape {array.shape}, and X has {n_samples} rows; pass one for each.")
-    if (missing := _missing(array)).any():
+    if (missing := missing_mask(array)).any():
         raise ValueError(f"sample_domain is missing for {missing.sum()} rows, such as {int(np.argmax(missing))}.")
     found = np.empty(n_samples, object)
     found[:] = array.tolist()
@@ -130,7 +131,7 @@ def _array(values: Any) -> npt.NDArray[Any]:
         return np.asarray(plain)
     array = np.empty(len(plain), object)
     array[:] = plain
-    return _settled(array)
+    return settled(array)
 
 
 def _with_gaps(values: Any, gaps: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
@@ -144,36 +145,6 @@ def _with_gaps(values: Any, gaps: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
     return array
 
 
-def _missing(array: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Return which entries are missing."""
-    if array.dtype.kind == "O":
-        return np.fromiter(map(_is_missing, array.ravel()), bool, array.size).reshape(array.shape)
-    return np.asarray(array != array) if array.dtype.kind in "fcmM" else np.zeros(array.shape, bool)
-
-
 def _check_finite(labels: npt.NDArray[Any]) -> None:
     if labels.dtype.kind == "f" and np.isinf(labels).any():
         raise ValueError("y contains infinity. A missing label is None or NaN.")
-
-
-def _is_missing(label: Any) -> bool:
-    """Return whether a label is None, or not equal to itself, as NaN and NaT; pandas.NA is neither true nor false."""
-    try:
-        return label is None or bool(label != label)
-    except TypeError:
-        return True
-
-
-#: Kinds of labels, and the dtype of objects that are all of that kind. Text stays objects.
-_DTYPES: tuple[tuple[Any, Any], ...] = (((bool, np.bool_), bool), (Integral, np.int64), (Real, np.float64))
-
-
-def _settled(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return objects as numbers, if all of them are."""
-    if labels.dtype.kind != "O" or not len(labels):
-        return labels
-    found = set(map(type, labels.tolist()))
-    for types, dtype in _DTYPES:
-        if all(issubclass(one, types) for one in found):
-            return labels.astype(dtype)
-    return labels

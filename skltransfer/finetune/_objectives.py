@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import type_of_target
 
+from skltransfer._engine.labels import missing_mask, settled
 from skltransfer.errors import TuningError, need
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Objective:
     name: ClassVar[str]
 
     def __init__(self, y: npt.NDArray[Any], weights: npt.NDArray[np.float64]) -> None:
-        self.present = ~_missing(y)
+        self.present = ~_gaps(y)
         if not self.present.any():
             raise TuningError("y has no label; give one at least, or None where it is not known.")
         self.weights = np.where(self.present, weights, 0.0).astype(np.float32)
@@ -266,7 +267,7 @@ def goal(y: Any, objective: str, weights: npt.NDArray[np.float64], class_weight:
             kind = "contrast"
         factor = np.ones(len(column))
         if class_weight is not None and kind in ("classes", "contrast"):
-            there = ~_missing(column)
+            there = ~_gaps(column)
             factor[there] = compute_sample_weight(class_weight, column[there])
         objectives.append(OBJECTIVES[kind](column, weights * factor))
     return Goal(objectives)
@@ -286,25 +287,15 @@ def _values(column: Any) -> npt.NDArray[Any]:
     return values if values.ndim < 2 or values.shape[1] > 1 else values[:, 0]
 
 
-def _missing(y: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Return which labels are missing: None, NaN or NA."""
-    if y.dtype.kind in "biuSU":
-        return np.zeros(len(y), bool)
-    if y.dtype.kind == "f":
-        return np.asarray(np.isnan(y) if y.ndim == 1 else np.isnan(y).any(axis=1), bool)
-    return np.array([value is None or _is_unlike_itself(value) for value in y])
-
-
-def _is_unlike_itself(value: Any) -> bool:
-    try:
-        return bool(value != value)  # NaN and NaT
-    except TypeError:  # NA of pandas
-        return True
+def _gaps(y: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return which samples have no label, or lack one of several."""
+    mask = missing_mask(y)
+    return np.asarray(mask if mask.ndim == 1 else mask.any(axis=1))
 
 
 def _kind(y: npt.NDArray[Any]) -> str:
     """Return the objective that suits a target."""
-    there = y[~_missing(y)]
+    there = settled(y[~_gaps(y)])
     there = np.array(there.tolist()) if there.dtype == object else there
     kind = type_of_target(there) if len(there) else "binary"
     if y.dtype.kind == "f" and kind in ("binary", "multiclass") and np.isnan(y).any():

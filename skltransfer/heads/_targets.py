@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.utils.validation import check_consistent_length
 
+from skltransfer._engine.labels import missing_mask, settled
 from skltransfer.errors import MissingDependencyError, need
 
 
@@ -155,9 +155,9 @@ def _column(values: Any, name: Any) -> Column:
     if labels.ndim != 1:
         raise ValueError(f"Task {name!r} of y has labels of shape {labels.shape}; a column holds one label per row.")
     if not hasattr(values, "isna"):  # pandas has said it all
-        good = ~_missing(labels)
+        good = ~missing_mask(labels)
         labeled[labeled], labels = good, labels[good]
-    labels = _settled(labels)
+    labels = settled(labels)
     if labels.dtype.kind == "f" and np.isinf(labels).any():
         raise ValueError(f"Task {name!r} of y contains infinity. A missing label is None or NaN.")
     return Column(labels, labeled)
@@ -183,42 +183,6 @@ def _objects(values: Any) -> npt.NDArray[Any]:
     array = np.empty(len(values), object)
     array[:] = values
     return array
-
-
-#: Types that hold no missing label, so that 10,000 labels need not be looked at one by one.
-NEVER_MISSING = {str, int, bool}
-
-
-def _missing(labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Return which labels are missing."""
-    if labels.dtype.kind == "O":
-        if set(map(type, labels.tolist())) <= NEVER_MISSING:
-            return np.zeros(len(labels), bool)
-        return np.fromiter(map(_is_missing, labels), bool, len(labels))
-    return np.asarray(labels != labels) if labels.dtype.kind in "fcmM" else np.zeros(len(labels), bool)
-
-
-def _is_missing(label: Any) -> bool:
-    """Return whether a label is None, or not equal to itself, as NaN and NaT; pandas.NA is neither true nor false."""
-    try:
-        return label is None or bool(label != label)
-    except TypeError:
-        return True
-
-
-#: Kinds of labels, and the dtype of a column of objects that are all of that kind. Text stays objects.
-_DTYPES: tuple[tuple[Any, Any], ...] = (((bool, np.bool_), bool), (Integral, np.int64), (Real, np.float64))
-
-
-def _settled(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return objects as numbers, if all of them are."""
-    if labels.dtype.kind != "O" or not len(labels):
-        return labels
-    found = set(map(type, labels.tolist()))
-    for types, dtype in _DTYPES:
-        if all(issubclass(one, types) for one in found):
-            return labels.astype(dtype)
-    return labels
 
 
 # ---------------------------------------------------------------------------------------------------------------------
