@@ -25,7 +25,7 @@ FLOORS = [
     ["judge"],
     ["demo", "profile"],
     ["embedder", "heads", "adapt"],
-    ["report", "selection", "serving", "testing"],
+    ["detection", "report", "selection", "serving", "testing"],
     ["cli"],
     ["__main__"],
 ]
@@ -44,6 +44,7 @@ LIBRARIES = {
     "heads": {"sklearn"},
     "adapt": {"sklearn"},
     "progress": {"sklearn"},
+    "detection": {"sklearn", "PIL"},
     "testing": {"onnx", "tokenizers"},
     "judge": {"sklearn", "scipy", "joblib", "threadpoolctl"},
     "demo": {"sklearn"},
