@@ -76,11 +76,10 @@ def open_backbone(model: str | os.PathLike[str] | Card, layers: str | Sequence[s
     if not names or 0 in (strides[name] for name in names):
         flat = [name for name in names if not strides[name]]
         raise LayerError(
-            f"{card.name!r} has no feature map {flat[0]!r}."
+            f"{card.name!r} has no feature map {flat[0]!r}; layers=[...] takes names of feature maps."
             if flat
-            else f"{card.name!r} lists no feature maps with a "
-            f"cell for every {', '.join(map(str, STRIDES))} pixels; name some: layers=[...]. `skltransfer models layers` "
-            "lists them."
+            else f"{card.name!r} lists no feature map with a cell for every {', '.join(map(str, STRIDES))} pixels; "
+            "name some: layers=[...]. `skltransfer models layers` lists them."
         )
     names.sort(key=lambda name: strides[name])
     return Backbone(card, tuple(names), tuple(strides[name] for name in names))
@@ -97,7 +96,7 @@ def _stride(card: Card, name: str, shape: Any) -> int:
     (channel,) = plans.channels_of(card, [name], [shape])
     assert isinstance(card.input, ImageSpec)
     places = [length for axis, length in enumerate(shape, 1) if axis != channel]
-    return 2 ** round(math.log2(card.input.size[0] / places[0]))
+    return int(2 ** round(math.log2(card.input.size[0] / places[0])))
 
 
 class Sized(NamedTuple):

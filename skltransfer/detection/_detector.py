@@ -22,14 +22,14 @@ from skltransfer.cards import PRECISIONS, Card
 from skltransfer.detection import _boxes, _fit
 from skltransfer.detection._backbone import MULTIPLE, Backbone, open_backbone, sized
 from skltransfer.detection._boxes import FORMATS, from_xyxy
-from skltransfer.detection._cells import IGNORED, Scene
+from skltransfer.detection._cells import Scene
 from skltransfer.detection._maps import Level, Settings
 from skltransfer.detection._precision import detection_scorer
 from skltransfer.detection._projection import generic
-from skltransfer.detection._pyramid import choose_scales, read_some, seen
+from skltransfer.detection._pyramid import seen
 from skltransfer.detection._regions import Regions
-from skltransfer.detection._targets import Target, check_inside, check_targets, classes_of, named
-from skltransfer.errors import Failure, InputWarning, ModelChangedError, warn
+from skltransfer.detection._targets import Target, check_targets, classes_of
+from skltransfer.errors import Failure, ModelChangedError
 
 #: Exponent of the first stage's score in that of a detection (of 0, .3 and .6 the best on images of the development).
 CELL_POWER = 0.3
@@ -40,7 +40,105 @@ LEAST_SCORE = 0.001
 
 
 class ObjectDetector(CallbackSupportMixin, BaseEstimator):
-    """Placeholder docstring."""
+    """Detect objects with the frozen maps of a pretrained backbone and estimators of scikit-learn.
+
+    For a first detector out of 50 to 300 images, for annotations to correct, for counting: training takes seconds to a
+    minute on one core. There is no training loop. A detector fine-tuned on COCO with a GPU finds more.
+
+    Images are seen at a few scales. Each cell of the maps says whether it is in the middle of an object and proposes a
+    box (ridge regressions solved from sums); features pooled from the proposed boxes move them, name their class and
+    estimate how well they fit. The score of a detection is the product of class probability, estimated overlap, and
+    the proposal's score to the power of 0.3.
+
+    Parameters
+    ----------
+    backbone : str, path or Card, default="vision-mini"
+        A convolutional backbone of images, as `PretrainedEmbedder` takes it.
+    layers : "auto" or list of str, default="auto"
+        Feature maps to use; ``"auto"``: the deepest with a cell for every 8, 16 and 32 pixels.
+    scales : "auto" or list of int, default="auto"
+        Pixels of the longer side at which images are seen; ``"auto"`` chooses so that the training boxes have 0.5 to
+        1.8 times the object size at one of them, up to 1,024 pixels. Time grows with their squares.
+    object_size : "auto" or float, default="auto"
+        Pixels of objects as the backbone knows them; ``"auto"``: the shorter side of its card's input.
+    components : list of int, default=(16, 48, 64)
+        Principal components that are used of each layer, the finest first. Doubling them gains little and costs four
+        times the training.
+    mirror : bool, default=True
+        Whether to learn from mirror images, too, at twice the price. Not for letters, or where left and right matter.
+    n_proposals : int, default=100
+        Boxes of an image that the second stage looks at.
+    stages : int, default=2
+        How often boxes are moved.
+    cell_alpha : float, default=1000
+        Penalty of the first stage.
+    box_classifier : classifier, default=None
+        Names the class of pooled features; needs `predict_proba`. None: ``LogisticRegression(C=0.001)``. In a search
+        pass one, and vary ``box_classifier__C``.
+    box_regressor : regressor, default=None
+        Moves boxes, and estimates overlap. None: ``Ridge(alpha=10000)``.
+    kernel : transformer, default=None
+        Applied to the pooled features, such as ``Nystroem(n_components=1000)``; None: they stay linear.
+    score_threshold : float, default=0.5
+        Least score of what `predict` returns.
+    nms_threshold : float, default=0.5
+        IoU above which the worse of two boxes of a class is dropped. Raise it for crowded objects.
+    max_detections : int, default=100
+        Detections of an image.
+    box_format : {"xyxy", "xywh", "cxcywh"}, default="xyxy"
+        Of targets and of detections: corners; left upper corner and size; center and size. In pixels of the upright
+        image.
+    random_state : int, RandomState instance or None, default=0
+        Chooses background to learn from, and halves of the images.
+    precision, device, n_jobs, cache
+        As in `PretrainedEmbedder`. The cache keeps the maps: folds and candidates of a search share them.
+    on_error : {"raise", "nan"}, default="raise"
+        ``"nan"`` leaves images that cannot be read out of `fit`, and detects nothing in them, with a warning.
+    verbose : int, default=0
+        1 shows a progress bar of the images.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels, sorted.
+    scales_ : tuple of int
+        Pixels of the longer side.
+    proposal_recall_ : dict of float to float
+        Share of the training objects that a proposal overlaps by an IoU of 0.5 and 0.7, in images its stage has not
+        seen. If it is low, no classifier helps: look at `scales_` and `unreachable_`.
+    unreachable_ : ndarray of shape (n, 2), int
+        Image and row of training boxes that are too small or too large for `scales_`.
+    object_size_ : float
+        Pixels.
+    layers_, projections_, cells_, regions_
+        What is run: layers, their principal components, first and second stage.
+    model_sha256_ : str
+        Fingerprint of the backbone. `predict` refuses another one.
+    n_images_in_ : int
+        Images seen in `fit`.
+
+    Notes
+    -----
+    A target is a dict of ``boxes`` (n, 4) and ``labels`` (n,); n = 0 is an image without objects. Boxes marked by
+    ``iscrowd`` or ``difficult`` (n,) are neither learned, nor background, nor scored. ``size``, (width, height), is
+    compared with the image. Use ``KFold`` or, with near duplicates, ``GroupKFold``; targets cannot be stratified.
+
+    References
+    ----------
+    .. [1] Girshick et al., "Rich feature hierarchies for accurate object detection", CVPR 2014.
+    .. [2] Maiettini et al., "Speeding-up object detection training for robotics with FALKON", IROS 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skltransfer.detection import ObjectDetector
+    >>> image = np.full((96, 96, 3), 255, np.uint8)
+    >>> image[30:70, 20:60] = (200, 30, 30)
+    >>> targets = [{"boxes": [[20, 30, 60, 70]], "labels": ["square"]}, {"boxes": [], "labels": []}]
+    >>> detector = ObjectDetector(n_jobs=1).fit([image, np.full_like(image, 255)], targets)
+    >>> [len(found["boxes"]) for found in detector.predict([image])]
+    [1]
+    """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "backbone": [str, os.PathLike, Card],
@@ -158,7 +256,7 @@ class ObjectDetector(CallbackSupportMixin, BaseEstimator):
         failures: list[Failure] = []
         scenes = self._scenes(samples, targets, failures, report)
         self.unreachable_ = _fit.unreachable(scenes, self.object_size_)
-        self._warn_of_unreachable(scenes)
+        _fit.warn_of_unreachable(self.unreachable_, self.scales_)
         proposed = _fit.fit_proposals(
             scenes,
             _fit.halves(scenes, self.unreachable_, random),
@@ -171,7 +269,7 @@ class ObjectDetector(CallbackSupportMixin, BaseEstimator):
         self.cells_, self.proposal_recall_ = proposed.cells, proposed.recall
         self.regions_ = self._regions().fit(proposed.samples, len(self.classes_))
         self.n_images_in_ = len(samples)
-        self._warn_of(failures)
+        _fit.warn_of_failures(failures)
 
     def predict(self, X: Any, score_threshold: float | None = None) -> list[dict[str, npt.NDArray[Any]]]:
         """Detect objects.
@@ -204,7 +302,7 @@ class ObjectDetector(CallbackSupportMixin, BaseEstimator):
         with progress.bar(self, len(samples)) as bar:
             views = seen(samples, self.scales_, settings, failures=skipped, progress=bar)
             found = [self._detect(() if one is None else one.views[0], least) for one in views]
-        self._warn_of(failures)
+        _fit.warn_of_failures(failures)
         return found
 
     def score(self, X: Any, y: Any) -> float:
@@ -225,7 +323,7 @@ class ObjectDetector(CallbackSupportMixin, BaseEstimator):
         return detection_scorer("map")(self, X, y)
 
     def __sklearn_tags__(self) -> Any:
-        """Return what the estimator takes: a column of images, and targets."""
+        """Return what the estimator takes: images, and targets."""
         tags = super().__sklearn_tags__()
         tags.input_tags.one_d_array = tags.input_tags.string = True
         tags.input_tags.two_d_array = False
@@ -275,48 +373,16 @@ class ObjectDetector(CallbackSupportMixin, BaseEstimator):
         """Compute the maps of all images, at scales chosen by their boxes."""
         settings = self._settings(open_backbone(self.backbone, self.layers_))
         skip = self.on_error == "nan"
-        placed: dict[int, Target] = {}
-        for index, picture in enumerate(read_some(samples, settings, [] if skip else None)):
-            if picture is not None:
-                placed[index] = check_inside(targets[index], picture.size, named(index, picture.path))
-        self.scales_ = self._chosen_scales(placed)
-        views = seen(
-            samples,
-            self.scales_,
-            settings,
-            mirror=self.mirror,
-            failures=failures if skip else None,
-            progress=report,
-        )
-        scenes: list[Scene] = []
-        for index, one in enumerate(views):
-            if one is not None:
-                scenes += _fit.scenes_of(one, placed[index], self._codes(placed[index]), index)
-        return scenes
-
-    def _chosen_scales(self, placed: dict[int, Target]) -> tuple[int, ...]:
-        """Return the scales of the parameter, or those that the boxes ask for."""
-        if not isinstance(self.scales, str):
-            return tuple(sorted({int(scale) for scale in self.scales}))
-        learned = [target.boxes[~target.ignored] for target in placed.values()]
-        sides = [
-            np.full(len(own), max(target.size or (1, 1))) for own, target in zip(learned, placed.values(), strict=True)
-        ]
-        shares = np.sqrt(_boxes.areas(np.concatenate(learned))) / np.concatenate(sides)
-        return choose_scales(shares, self.object_size_)
-
-    def _codes(self, target: Target) -> npt.NDArray[np.intp]:
-        """Return the class of each box as a number."""
-        numbers = {label: code for code, label in enumerate(self.classes_.tolist())}
-        codes = [
-            IGNORED if skip else numbers[label]
-            for label, skip in zip(target.labels.tolist(), target.ignored, strict=True)
-        ]
-        return np.array(codes, np.intp)
+        placed = _fit.placed(samples, targets, skip=skip)
+        given = () if isinstance(self.scales, str) else tuple(sorted({int(scale) for scale in self.scales}))
+        self.scales_ = given or _fit.scales_for(placed.values(), self.object_size_)
+        unreadable = failures if skip else None
+        views = seen(samples, self.scales_, settings, mirror=self.mirror, failures=unreadable, progress=report)
+        return _fit.scenes(views, placed, self.classes_)
 
     def _regions(self) -> Regions:
         """Return the second stage, with the estimators of the parameters."""
-        regressor = Ridge(alpha=BOX_ALPHA) if self.box_regressor is None else self.box_regressor
+        regressor = Ridge(alpha=BOX_ALPHA, copy_X=False) if self.box_regressor is None else self.box_regressor
         classifier = LogisticRegression(C=CLASS_C, max_iter=200) if self.box_classifier is None else self.box_classifier
         return Regions(regressor, classifier, self.kernel, stages=self.stages, object_size=self.object_size_)
 
@@ -334,20 +400,3 @@ class ObjectDetector(CallbackSupportMixin, BaseEstimator):
 
     def _named(self, boxes: _boxes.Boxes, codes: npt.NDArray[np.intp], scores: Any) -> dict[str, npt.NDArray[Any]]:
         return {"boxes": from_xyxy(boxes, self.box_format), "labels": self.classes_[codes], "scores": scores}
-
-    def _warn_of_unreachable(self, scenes: Sequence[Scene]) -> None:
-        """Warn of boxes that no scale fits."""
-        if n := len(self.unreachable_):
-            image, row = self.unreachable_[0]
-            warn(
-                f"{n} boxes are too small or too large for scales {self.scales_} and cannot be detected: the first is "
-                f"boxes[{row}] of image {image}; `unreachable_` lists them. Add a scale, such as "
-                f"scales={(*self.scales_, 2 * self.scales_[-1])}, which costs time.",
-                InputWarning,
-            )
-
-    def _warn_of(self, failures: Sequence[Failure]) -> None:
-        """Warn of images that were left out."""
-        if failures:
-            shown = "; ".join(map(str, failures[:3]))
-            warn(f"{len(failures)} images cannot be read and have no boxes: {shown}.", InputWarning)

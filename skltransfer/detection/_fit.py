@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +11,10 @@ import numpy.typing as npt
 from skltransfer.detection import _boxes
 from skltransfer.detection._boxes import Boxes
 from skltransfer.detection._cells import IGNORED, Cells, CellSums, Scene, fit_cells, fits
-from skltransfer.detection._pyramid import Seen
+from skltransfer.detection._pyramid import Seen, choose_scales, read_some
 from skltransfer.detection._regions import Sample, choose
-from skltransfer.detection._targets import Target
+from skltransfer.detection._targets import Target, check_inside, named
+from skltransfer.errors import Failure, InputWarning, warn
 
 #: Overlaps at which the recall of proposals is told.
 RECALLS = (0.5, 0.7)
@@ -37,10 +38,54 @@ class Proposed(NamedTuple):
     recall: dict[float, float]
 
 
-def scenes_of(seen: Seen, target: Target, codes: npt.NDArray[np.intp], image: int) -> list[Scene]:
-    """Return the scenes of an image: itself and, if it was seen mirrored, its mirror image."""
-    boxes = (target.boxes, _boxes.mirrored(target.boxes, seen.picture.size[0]))
-    return [Scene(levels, own, codes, image) for levels, own in zip(seen.views, boxes, strict=False)]
+def placed(samples: Sequence[Any], targets: Sequence[Target], *, skip: bool) -> dict[int, Target]:
+    """Read the sizes of images, and check that their boxes lie in them.
+
+    Parameters
+    ----------
+    samples, targets : sequence
+        Images, and what is in them.
+    skip : bool
+        Whether to leave out images that cannot be read.
+
+    Returns
+    -------
+    dict of int to Target
+        By the index of the image.
+    """
+    pictures = read_some(samples, [] if skip else None)
+    return {
+        index: check_inside(targets[index], picture.size, named(index, picture.path))
+        for index, picture in enumerate(pictures)
+        if picture is not None
+    }
+
+
+def scales_for(targets: Iterable[Target], object_size: float) -> tuple[int, ...]:
+    """Choose scales for the boxes that are learned; `placed` has set the sizes of their images."""
+    shares = []
+    for target in targets:
+        assert target.size is not None
+        shares.append(np.sqrt(_boxes.areas(target.boxes[~target.ignored])) / max(target.size))
+    return choose_scales(np.concatenate(shares), object_size)
+
+
+def scenes(views: Iterable[Seen | None], targets: Mapping[int, Target], classes: npt.NDArray[Any]) -> list[Scene]:
+    """Return the scenes of all images: each, and if it was seen mirrored, its mirror image."""
+    numbers = {label: code for code, label in enumerate(classes.tolist())}
+    made: list[Scene] = []
+    for image, seen in enumerate(views):
+        if seen is None:
+            continue
+        target = targets[image]
+        codes = [
+            IGNORED if skip else numbers[label]
+            for label, skip in zip(target.labels.tolist(), target.ignored, strict=True)
+        ]
+        boxes = (target.boxes, _boxes.mirrored(target.boxes, seen.picture.size[0]))
+        for levels, own in zip(seen.views, boxes, strict=False):  # there may be no mirror image
+            made.append(Scene(levels, own, np.array(codes, np.intp), image))
+    return made
 
 
 def unreachable(scenes: Sequence[Scene], object_size: float) -> npt.NDArray[np.intp]:
@@ -50,6 +95,24 @@ def unreachable(scenes: Sequence[Scene], object_size: float) -> npt.NDArray[np.i
         reached = np.any([fits(scene.boxes, level, object_size) for level in scene.levels], axis=0)
         found += [(scene.image, int(row)) for row in np.flatnonzero(~reached & (scene.codes != IGNORED))]
     return np.array(sorted(set(found)), np.intp).reshape(-1, 2)
+
+
+def warn_of_unreachable(lost: npt.NDArray[np.intp], scales: Sequence[int]) -> None:
+    """Warn of boxes that no scale fits."""
+    if n := len(lost):
+        image, row = lost[0].tolist()
+        warn(
+            f"{n} boxes are too small or too large for the scales {tuple(scales)} and cannot be detected; the first is "
+            f"boxes[{row}] of image {image}, `unreachable_` lists them. Further scales=[...] reach them, and take time.",
+            InputWarning,
+        )
+
+
+def warn_of_failures(failures: Sequence[Failure]) -> None:
+    """Warn of images that were left out."""
+    if failures:
+        shown = "; ".join(map(str, failures[:3]))
+        warn(f"{len(failures)} images cannot be read and have no boxes: {shown}.", InputWarning)
 
 
 def halves(scenes: Sequence[Scene], lost: npt.NDArray[np.intp], random: np.random.Generator) -> dict[int, int]:

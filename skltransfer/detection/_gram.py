@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-#: Rows that are multiplied at once: enough for BLAS, 26 MB of 1,584 columns.
-BLOCK = 4096
+#: Rows that are multiplied at once: enough for BLAS, 6 MB of 1,584 columns.
+BLOCK = 1024
 
 
 class Gram:
@@ -46,7 +46,9 @@ class Gram:
         rows, wanted = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
         self._waiting, self._rows_waiting, self.n = [], 0, self.n + len(rows)
         rows = np.hstack([rows, np.ones((len(rows), 1), np.float32)])
-        self._sums = self.sums + np.hstack([rows.T @ rows, rows.T @ wanted])
+        sums, columns = self.sums, rows.shape[1]
+        sums[:, :columns] += rows.T @ rows
+        sums[:, columns:] += rows.T @ wanted
 
     @property
     def sums(self) -> Array:
@@ -77,7 +79,9 @@ def ridge(grams: list[tuple[float, Array]], alpha: float) -> Array:
     ndarray of shape (columns + 1, outputs), float32
         Coefficients of the columns as they are, then the intercept.
     """
-    sums = sum(weight * one for weight, one in grams if len(one))
+    sums = np.zeros_like(grams[0][1])
+    for weight, one in grams:
+        sums += weight * one
     columns = len(sums) - 1
     weight = max(sums[-1, columns], np.finfo(float).tiny)
     mean, wanted_mean = sums[-1, :columns] / weight, sums[-1, columns + 1 :] / weight

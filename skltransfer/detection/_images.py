@@ -16,13 +16,16 @@ from skltransfer.errors import Failure, SampleError, Unreadable
 
 Placement = image.Placement
 
+#: An input that every image fits, to ask for its orientation.
+SMALL = ImageSpec(size=(MULTIPLE, MULTIPLE), resize="squash", mean=(0.0,) * 3, std=(1.0,) * 3)
+
 
 class Picture(NamedTuple):
     """An image that has been read, not decoded.
 
     Attributes
     ----------
-    index : int
+    number : int
         Position in X.
     source : Source
         File or pixels; None once it is not needed.
@@ -30,7 +33,7 @@ class Picture(NamedTuple):
         Width and height, upright.
     """
 
-    index: int
+    number: int
     source: image.Source | None
     size: tuple[int, int]
 
@@ -41,10 +44,10 @@ class Picture(NamedTuple):
 
     def error(self, reason: object) -> SampleError:
         """Return the error that names the image."""
-        return SampleError(Failure(self.index, self.path, str(reason)))
+        return SampleError(Failure(self.number, self.path, str(reason)))
 
 
-def read(index: int, sample: Any, spec: ImageSpec) -> Picture:
+def read(index: int, sample: Any) -> Picture:
     """Read an image and its size.
 
     Raises
@@ -54,23 +57,37 @@ def read(index: int, sample: Any, spec: ImageSpec) -> Picture:
     """
     try:
         source = image.read(sample)
-        return Picture(index, source, _size(source, spec))
+        return Picture(index, source, _size(source))
     except Unreadable as err:
         raise SampleError(Failure(index, image.path_of(sample), str(err))) from err
 
 
-def _size(source: image.Source, spec: ImageSpec) -> tuple[int, int]:
-    """Return width and height of the upright image, from the head of its file."""
+def size_of(sample: Any) -> tuple[int, int]:
+    """Return width and height of an upright image, from the head of its file.
+
+    Raises
+    ------
+    SampleError
+        If it cannot be read.
+    """
+    try:
+        source = sample if isinstance(sample, image.Source) else image.read(sample)
+        return _size(source)
+    except Unreadable as err:
+        raise SampleError(Failure(0, image.path_of(sample), str(err))) from err
+
+
+def _size(source: image.Source) -> tuple[int, int]:
     if isinstance(source.data, np.ndarray):
         return source.data.shape[1], source.data.shape[0]
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(source.data), formats=tuple(image.FORMATS)) as opened:
-            return image.placement_of(opened, spec).original
-    except Exception:  # noqa: BLE001 - what is wrong with the file is said by the reader that checks it
-        decoded = image.prepare(source, dataclasses.replace(spec, size=(MULTIPLE, MULTIPLE), resize="squash"))
-        raise Unreadable(f"its size cannot be read ({decoded.shape})") from None
+            return image.placement_of(opened, SMALL).original
+    except Exception as err:
+        image.prepare(source, SMALL)  # says what is wrong with the file
+        raise Unreadable(f"its size cannot be read ({type(err).__name__})") from err
 
 
 def placement(size: tuple[int, int], longer: int) -> Placement:
@@ -101,6 +118,7 @@ def pixels(picture: Picture, longer: int, spec: ImageSpec, *, mirrored: bool) ->
     SampleError
         If it cannot be decoded.
     """
+    assert picture.source is not None
     width, height = _scaled(picture.size, longer)
     try:
         seen = image.prepare(picture.source, dataclasses.replace(spec, size=(height, width), resize="squash"))

@@ -114,7 +114,7 @@ def at_places(one: Map, height: int, width: int) -> Map:
         return split.transpose(0, 2, 1, 3, 4).reshape(height, width, -1)
     rows = ((np.arange(height) + 0.5) * one.shape[0] / height).astype(np.intp)
     columns = ((np.arange(width) + 0.5) * one.shape[1] / width).astype(np.intp)
-    return one[rows[:, None], columns]
+    return np.asarray(one[rows[:, None], columns])
 
 
 def levels(
@@ -173,7 +173,7 @@ def _rows(pictures: Sequence[Picture], longer: int, at_size: Sized, settings: Se
         return list(_computed(pictures, longer, at_size, settings, mirrored=mirrored))
     kind = f"{at_size.plan.recipe.key} {settings.digest} {longer}{' mirrored' if mirrored else ''}"
     recipe = hashlib.blake2b(kind.encode(), digest_size=16).hexdigest().encode()
-    keys = [picture.source.digest() + recipe for picture in pictures]
+    keys = [picture.source.digest() + recipe for picture in pictures if picture.source is not None]
     known = cache.get(list(dict.fromkeys(keys)))
     missing = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in known}
     computed = _computed(list(missing.values()), longer, at_size, settings, mirrored=mirrored)

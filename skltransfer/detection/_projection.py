@@ -43,7 +43,7 @@ def generic(backbone: Backbone, components: Sequence[int], choices: Any) -> tupl
     if (kept := _kept.get_recent(key)) is not None and kept[0] is backbone.card:
         return kept[1]
     settings = Settings(backbone, None, choices, cache=None, n_jobs=1)
-    pictures = [read(index, sample, backbone.spec) for index, sample in enumerate(_samples())]
+    pictures = [read(index, sample) for index, sample in enumerate(_samples())]
     maps = [level.maps() for level in levels(pictures, LONGER, settings)]
     made = tuple(
         principal([one[layer] for one in maps], min(n, maps[0][layer].shape[2])) for layer, n in enumerate(components)
@@ -71,7 +71,8 @@ def _samples() -> list[Any]:
 def _boards() -> list[Any]:
     from PIL import Image
 
-    random, emoji = np.random.default_rng(0), load_emoji().images
+    random = np.random.default_rng(0)
+    emoji, _ = load_emoji(return_X_y=True)
     boards = []
     for board in range(BOARDS):
         canvas = Image.new("RGB", (SIDE * EMOJI,) * 2, (int(255 * board / (BOARDS - 1)),) * 3)

@@ -93,18 +93,16 @@ def seen(
     """
     for start in range(0, len(samples), CHUNK):
         chunk = samples[start : start + CHUNK]
-        pictures = list(read_some(chunk, settings, failures, start))
+        pictures = list(read_some(chunk, failures, start))
         yield from _of_chunk(pictures, scales, settings, mirror=mirror, failures=failures)
         progress(start + len(chunk))
 
 
-def read_some(
-    samples: Sequence[Any], settings: Settings, failures: list[Failure] | None, start: int = 0
-) -> Iterator[Picture | None]:
+def read_some(samples: Sequence[Any], failures: list[Failure] | None, start: int = 0) -> Iterator[Picture | None]:
     """Read images one by one; None for one that cannot be read, if `failures` is given."""
     for index, sample in enumerate(samples, start):
         try:
-            yield read(index, sample, settings.backbone.spec)
+            yield read(index, sample)
         except SampleError as err:
             if failures is None:
                 raise
@@ -129,7 +127,7 @@ def _of_chunk(
         if failures is None:
             raise
         failures.append(Failure(err.index, err.path, err.reason))
-        rest = [picture if picture is not None and picture.index != err.index else None for picture in pictures]
+        rest = [picture if picture is not None and picture.number != err.index else None for picture in pictures]
         yield from _of_chunk(rest, scales, settings, mirror=mirror, failures=failures)
         return
     each = iter(zip(*(zip(*view, strict=True) for view in views), strict=True))

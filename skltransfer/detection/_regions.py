@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from skltransfer.detection import _boxes
 from skltransfer.detection._boxes import Boxes
@@ -24,10 +22,15 @@ BINS, GROWN, CONTEXT = 3, 1.1, 1.7
 REACHED = 0.45
 #: IoU with an object from which a box is of its class, and below which it is background.
 OBJECT, BACKGROUND = 0.5, 0.4
-#: Boxes of an image that are learned from: moved copies of each object, proposals near objects, and background.
-JITTERED, NEAR, FAR = 8, 24, 24
+#: Boxes of an image that are learned from: moved copies of objects, proposals near objects, and background. Few of many
+#: images are worth more than many of few, and 48 rows of 1,762 columns for each of 480 pictures are 160 MB.
+JITTERED, NEAR, FAR = 16, 16, 16
+#: Moved copies of an object.
+COPIES = 8
 #: Standard deviation of the copies: shift in shares of the size, logarithm of growth.
 SHIFT, GROWTH = 0.15, 0.2
+#: Rows that are handled at once where a copy of all would be large.
+BLOCK = 1024
 #: Share of a background box that may lie in what is ignored.
 MOST_IGNORED = 0.5
 
@@ -87,7 +90,7 @@ class Sample(NamedTuple):
 def choose(scene: Scene, boxes: Boxes, random: np.random.Generator) -> Sample:
     """Choose boxes of a scene to learn from: its objects moved a little, proposals near objects, and background."""
     learned = scene.boxes[scene.codes != IGNORED]
-    moved = np.repeat(learned, JITTERED, axis=0)
+    moved = random.permutation(np.repeat(learned, COPIES, axis=0))[:JITTERED]
     moved = _boxes.moved(moved, random.normal(size=moved.shape) * [SHIFT, SHIFT, GROWTH, GROWTH])
     overlap = _most(_boxes.iou(boxes, learned))
     near, far = np.flatnonzero(overlap >= BACKGROUND), np.flatnonzero(overlap < BACKGROUND)
@@ -139,6 +142,44 @@ def stacked(parts: Sequence[Matched]) -> Matched:
     return Matched(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
+class Scaler(NamedTuple):
+    """Means and standard deviations of columns.
+
+    scikit-learn's computes them in copies of double the size, which here are most of the memory.
+    """
+
+    mean: Array
+    deviation: Array
+
+    @classmethod
+    def of(cls, rows: Array) -> Scaler:
+        """Compute them a block of rows at a time."""
+        sums, squares = np.zeros((2, rows.shape[1]))
+        for start in range(0, len(rows), BLOCK):
+            block = rows[start : start + BLOCK].astype(np.float64)
+            sums += block.sum(axis=0)
+            squares += (block**2).sum(axis=0)
+        mean = sums / len(rows)
+        deviation = np.sqrt(np.maximum(squares / len(rows) - mean**2, 1e-8))
+        return cls(mean.astype(np.float32), deviation.astype(np.float32))
+
+    def apply(self, rows: Array) -> Array:
+        """Standardize rows in place, and return them."""
+        rows -= self.mean
+        rows /= self.deviation
+        return rows
+
+
+def compacted(rows: Array, kept: npt.NDArray[np.bool_]) -> Array:
+    """Move the rows that are kept to the front, in place, and return these: a copy would be as large as the rows."""
+    end = 0
+    for start in range(0, len(rows), BLOCK):
+        part = rows[start : start + BLOCK][kept[start : start + BLOCK]]
+        rows[end : end + len(part)] = part
+        end += len(part)
+    return rows[:end]
+
+
 class Regions:
     """The second stage.
 
@@ -163,15 +204,15 @@ class Regions:
     def fit(self, samples: Sequence[Sample], n_classes: int) -> Regions:
         """Fit to the boxes of scenes: stage by stage to move them, then to class and overlap."""
         boxes = [sample.boxes for sample in samples]
-        self.prepared_, self.regressors_ = [], []
+        self.prepared_: list[tuple[Scaler, Any]] = []
+        self.regressors_: list[Any] = []
+        rows = np.empty((0, 0), np.float32)
         for _ in range(self.stages):
-            features = self._features(samples, boxes)
+            del rows  # before the next ones are computed
+            rows = self._prepared(self._features(samples, boxes))
             match = stacked([matched(sample.scene, b) for sample, b in zip(samples, boxes, strict=True)])
-            prepare = self._preparation(features)
-            rows = prepare.transform(features)
             reached = match.iou >= REACHED
             wanted = _boxes.offsets(np.concatenate(boxes)[reached], match.wanted[reached])
-            self.prepared_.append(prepare)
             self.regressors_.append(clone(self.box_regressor).fit(rows[reached], wanted))
             boxes = self._moved(samples, boxes, self.regressors_[-1].predict(rows))
         match = stacked([matched(sample.scene, b) for sample, b in zip(samples, boxes, strict=True)])
@@ -180,21 +221,32 @@ class Regions:
 
     def _fit_judges(self, rows: Array, match: Matched, n_classes: int) -> None:
         """Fit class and overlap of the boxes as they are in the end to the features of their last stage."""
+        near = match.iou > BACKGROUND / 2
+        self.quality_ = clone(self.box_regressor).fit(rows[near], match.iou[near])
         positive, negative = match.iou >= OBJECT, (match.iou < BACKGROUND) & ~match.ignored
         used = positive | negative
         codes = np.where(positive, match.codes, n_classes)[used]
-        self.classifier_ = clone(self.box_classifier).fit(rows[used], codes)
-        near = match.iou > BACKGROUND / 2
-        self.quality_ = clone(self.box_regressor).fit(rows[near], match.iou[near])
+        self.classifier_ = clone(self.box_classifier).fit(compacted(rows, used), codes)
 
-    def _preparation(self, features: Array) -> Any:
-        """Fit what comes before an estimator: columns of unit variance, and the kernel."""
-        steps = [StandardScaler(), *([] if self.kernel is None else [clone(self.kernel)])]
-        return make_pipeline(*steps).fit(features)
+    def _prepared(self, features: Array) -> Array:
+        """Fit what comes before an estimator, columns of unit variance and the kernel, and apply it in place."""
+        scaler = Scaler.of(features)
+        kernel = None if self.kernel is None else clone(self.kernel)
+        rows = scaler.apply(features)
+        self.prepared_.append((scaler, kernel))
+        return rows if kernel is None else np.asarray(kernel.fit_transform(rows), np.float32)
 
     def _features(self, samples: Sequence[Sample], boxes: Sequence[Boxes]) -> Array:
-        parts = (Pyramid(s.scene.levels, self.object_size).features(b) for s, b in zip(samples, boxes, strict=True))
-        return np.concatenate(list(parts))
+        """Compute the features of all boxes in one array."""
+        rows, start = None, 0
+        for sample, own in zip(samples, boxes, strict=True):
+            part = Pyramid(sample.scene.levels, self.object_size).features(own)
+            if rows is None:
+                rows = np.empty((sum(map(len, boxes)), part.shape[1]), np.float32)
+            rows[start : start + len(part)] = part
+            start += len(part)
+        assert rows is not None  # there is an object, hence a box
+        return rows
 
     def _moved(self, samples: Sequence[Sample], boxes: Sequence[Boxes], by: Array) -> list[Boxes]:
         ends = np.cumsum([len(b) for b in boxes])[:-1]
@@ -206,8 +258,9 @@ class Regions:
     def judge(self, levels: Sequence[Level], boxes: Boxes, n_classes: int) -> tuple[Boxes, Array, Array]:
         """Return proposals where they are moved to, the probabilities of their classes, and their quality."""
         pyramid = Pyramid(levels, self.object_size)
-        for prepare, regressor in zip(self.prepared_, self.regressors_, strict=True):
-            rows = prepare.transform(pyramid.features(boxes))
+        for (scaler, kernel), regressor in zip(self.prepared_, self.regressors_, strict=True):
+            rows = scaler.apply(pyramid.features(boxes))
+            rows = rows if kernel is None else kernel.transform(rows)
             boxes = settled(_boxes.moved(boxes, regressor.predict(rows)), levels[0].placement.original)
         shares = np.zeros((len(boxes), n_classes + 1))
         shares[:, self.classifier_.classes_] = self.classifier_.predict_proba(rows)
