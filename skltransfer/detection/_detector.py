@@ -61,14 +61,14 @@ class ObjectDetector(CallbackSupportMixin, BaseEstimator):
         1.8 times the object size at one of them, up to 1,024 pixels. Time grows with their squares.
     object_size : "auto" or float, default="auto"
         Pixels of objects as the backbone knows them; ``"auto"``: the shorter side of its card's input.
-    components : list of int, default=(16, 48, 64)
+    components : list of int, default=(16, 64, 96)
         Principal components that are used of each layer, the finest first. Doubling them gains little and costs four
         times the training.
     mirror : bool, default=True
         Whether to learn from mirror images, too, at twice the price. Not for letters, or where left and right matter.
     n_proposals : int, default=100
         Boxes of an image that the second stage looks at.
-    stages : int, default=2
+    stages : int, default=3
         How often boxes are moved.
     cell_alpha : float, default=1000
         Penalty of the first stage.
@@ -173,10 +173,10 @@ class ObjectDetector(CallbackSupportMixin, BaseEstimator):
         layers: str | Sequence[str] = "auto",
         scales: str | Sequence[int] = "auto",
         object_size: float | str = "auto",
-        components: Sequence[int] = (16, 48, 64),
+        components: Sequence[int] = (16, 64, 96),
         mirror: bool = True,
         n_proposals: int = 100,
-        stages: int = 2,
+        stages: int = 3,
         cell_alpha: float = 1000.0,
         box_classifier: Any = None,
         box_regressor: Any = None,
@@ -231,7 +231,6 @@ class ObjectDetector(CallbackSupportMixin, BaseEstimator):
         Returns
         -------
         ObjectDetector
-            Itself.
 
         Raises
         ------
@@ -310,9 +309,7 @@ class ObjectDetector(CallbackSupportMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : iterable of images
-            As in `fit`.
-        y : sequence of dict
+        X, y
             As in `fit`.
 
         Returns
@@ -345,11 +342,9 @@ class ObjectDetector(CallbackSupportMixin, BaseEstimator):
         self.layers_ = backbone.layers
         size = backbone.spec.size
         self.object_size_ = float(min(size) if isinstance(self.object_size, str) else self.object_size)
-        self.projections_ = generic(backbone, self.components, self._choices())
         self.model_sha256_ = self._fingerprint(backbone)
 
     def _choices(self) -> dict[str, Any]:
-        """Return the parameters that a plan is made of."""
         return {"device": self.device, "precision": self.precision}
 
     def _fingerprint(self, backbone: Backbone) -> str:
@@ -371,12 +366,13 @@ class ObjectDetector(CallbackSupportMixin, BaseEstimator):
 
     def _scenes(self, samples: list[Any], targets: list[Target], failures: list[Failure], report: Any) -> list[Scene]:
         """Compute the maps of all images, at scales chosen by their boxes."""
-        settings = self._settings(open_backbone(self.backbone, self.layers_))
         skip = self.on_error == "nan"
         placed = _fit.placed(samples, targets, skip=skip)
         given = () if isinstance(self.scales, str) else tuple(sorted({int(scale) for scale in self.scales}))
         self.scales_ = given or _fit.scales_for(placed.values(), self.object_size_)
-        unreadable = failures if skip else None
+        backbone = open_backbone(self.backbone, self.layers_)
+        self.projections_ = generic(backbone, self.components, self._choices())
+        settings, unreadable = self._settings(backbone), failures if skip else None
         views = seen(samples, self.scales_, settings, mirror=self.mirror, failures=unreadable, progress=report)
         return _fit.scenes(views, placed, self.classes_)
 
@@ -391,6 +387,8 @@ class ObjectDetector(CallbackSupportMixin, BaseEstimator):
         if not levels:
             return self._named(np.zeros((0, 4)), np.zeros(0, np.intp), np.zeros(0))
         boxes, first = self.cells_.propose(levels, self.n_proposals)
+        if not len(boxes):  # an image of a few pixels
+            return self._detect((), least)
         boxes, shares, quality = self.regions_.judge(levels, boxes, len(self.classes_))
         scores = shares * quality[:, None] * first[:, None] ** CELL_POWER
         row, code = np.nonzero(scores > max(least, LEAST_SCORE))

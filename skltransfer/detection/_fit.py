@@ -103,7 +103,7 @@ def warn_of_unreachable(lost: npt.NDArray[np.intp], scales: Sequence[int]) -> No
         image, row = lost[0].tolist()
         warn(
             f"{n} boxes are too small or too large for the scales {tuple(scales)} and cannot be detected; the first is "
-            f"boxes[{row}] of image {image}, `unreachable_` lists them. Further scales=[...] reach them, and take time.",
+            f"boxes[{row}] of image {image}, `unreachable_` lists them. More scales=[...] reach them, and take time.",
             InputWarning,
         )
 

@@ -74,13 +74,9 @@ def read_coco(annotations: PathLike, images: PathLike | None = None) -> Annotate
         paths = [os.fspath(folder / image["file_name"]) for image in found["images"]]
         targets = [_of_coco(image, of_image.pop(image["id"], []), names) for image in found["images"]]
     except (KeyError, TypeError) as err:
-        raise TableError(
-            f"{str(annotations)!r} is no file of COCO annotations: {shorten(repr(err))} is missing."
-        ) from err
+        raise TableError(f"{str(annotations)!r} is no file of COCO annotations: it lacks {shorten(str(err))}.") from err
     if of_image:
-        raise TableError(
-            f"{str(annotations)!r} has annotations of image {next(iter(of_image))!r}, which it does not list."
-        )
+        raise TableError(f"{str(annotations)!r} annotates an image {next(iter(of_image))!r}, which it does not list.")
     return Annotated(paths, targets, list(names.values()))
 
 
