@@ -56,8 +56,8 @@ NUMPY_FREE = {"errors", "cards", "hub", "cli", "registry", "process", "listing",
 #: Public rooms that know nothing of ours but errors: they work with rows of any origin.
 ALONE = {"heads", "adapt"}
 STARTS_THREADS = {"stream", "runtime", "cache"}
-#: Models, rows, checkpoints, pictures where the user says, the folder of a converted model, and graphs to test with.
-WRITES_FILES = {"hub", "cache", "training", "report", "convert", "quantization", "testing"}
+#: Models, rows, checkpoints, pictures and boxes where the user says, the folder of a converted model, graphs to test with.
+WRITES_FILES = {"hub", "cache", "training", "report", "detection", "convert", "quantization", "testing"}
 
 #: Lines of a file, tests and recipes included.
 LONGEST = 400
