@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from skltransfer import __version__
-from skltransfer.cli import _cache, _convert, _demo, _doctor, _export, _finetune, _models, _score
+from skltransfer.cli import _cache, _convert, _demo, _detect, _doctor, _export, _finetune, _models, _score
 from skltransfer.cli._arguments import Command, add_commands
 from skltransfer.cli._output import Parser, complain, drop_output, open_streams, quiet_libraries
 from skltransfer.errors import SklTransferError
@@ -26,6 +26,7 @@ COMMANDS = (_demo.COMMAND, _doctor.COMMAND, _convert.COMMAND, _export.COMMAND, _
 #: Groups of commands, each with its help.
 GROUPS: dict[str, tuple[str, tuple[Command, ...]]] = {
     "models": ("list, show, describe and verify models", _models.COMMANDS),
+    "detect": ("train a detector of objects, detect, and measure", _detect.COMMANDS),
     "cache": ("inspect, check and empty the folder of `cache=True` or `cache=FOLDER`", _cache.COMMANDS),
 }
 

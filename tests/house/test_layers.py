@@ -25,7 +25,7 @@ FLOORS = [
     ["judge"],
     ["demo", "profile"],
     ["embedder", "heads", "adapt"],
-    ["export", "finetune", "report", "scoring", "selection", "serving", "testing"],
+    ["detection", "export", "finetune", "report", "scoring", "selection", "serving", "testing"],
     ["cli"],
     ["__main__"],
 ]
@@ -46,6 +46,7 @@ LIBRARIES = {
     "adapt": {"sklearn"},
     "export": {"sklearn", "onnx", "google"},
     "progress": {"sklearn"},
+    "detection": {"sklearn", "PIL"},
     "testing": {"onnx", "tokenizers"},
     "judge": {"sklearn", "scipy", "joblib", "threadpoolctl"},
     "demo": {"sklearn"},
@@ -63,6 +64,7 @@ STARTS_THREADS = {"stream", "runtime", "cache", "scoring"}
 WRITES_FILES = {
     "hub",
     "cache",
+    "detection",
     "training",
     "report",
     "convert",
