@@ -163,7 +163,7 @@ _sized: process.Table[Any, tuple[Card, Sized]] = process.Table(256)
 
 
 def _flat_plan(card: Card, layers: tuple[str, ...], choices: Mapping[str, Any]) -> plans.Plan:
-    """Make the plan that keeps every number; nothing wider is shared with a search."""
+    """Return the plan that keeps every number; nothing wider is shared with a search."""
     chosen = {"layer": list(layers), "pool": "flatten", **choices}
     key = planning.key_of(card, list(layers), ("detection", *choices.values()))
     made = planning.find(key) or planning.make(key, card, **chosen)

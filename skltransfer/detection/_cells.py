@@ -175,7 +175,7 @@ def _squares(where: Array, level: Level, object_size: float) -> Boxes:
 
 
 class CellSums:
-    """What a set of images contributes to the first stage; sums of several sets are fitted together.
+    """Contribution of a set of images to the first stage; sums of several sets are fitted together.
 
     Parameters
     ----------

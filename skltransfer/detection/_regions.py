@@ -106,7 +106,7 @@ def _most(overlap: Array) -> Array:
 
 
 class Matched(NamedTuple):
-    """What boxes overlap.
+    """Overlap of boxes.
 
     Attributes
     ----------

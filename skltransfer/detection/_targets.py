@@ -1,4 +1,4 @@
-"""What is in an image: boxes and labels as users give them, checked, with the image and the row in every message."""
+"""Targets: boxes and labels as users give them, checked, with the image and the row in every message."""
 
 from __future__ import annotations
 

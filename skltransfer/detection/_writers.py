@@ -1,4 +1,4 @@
-"""What is written: detections as COCO JSON, pictures with boxes, and detectors. Each file is complete or not there."""
+"""Writing: detections as COCO JSON, pictures with boxes, and detectors. Each file is complete or not there."""
 
 from __future__ import annotations
 
