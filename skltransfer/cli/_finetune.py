@@ -57,8 +57,9 @@ def _read(args: argparse.Namespace) -> tuple[Any, Any]:
     if args.column is None or args.target is None:
         raise TableError(f"{str(args.samples)!r} is a table; say which columns: --column NAME --target NAME")
     data = datasets.load_table(args.samples, column=args.column, target=args.target, root=args.root)
-    texts = load_card(args.model).modality == "text"
-    return data.columns[args.column] if texts else data.paths, data.target
+    spec = load_card(args.model).input
+    has_length = spec is not None and spec.longest is not None  # texts, which are in the table themselves
+    return data.columns[args.column] if has_length else data.paths, data.target
 
 
 COMMAND = Command("finetune", "train the last blocks of a backbone on labeled samples", run, add_arguments)

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -45,8 +45,7 @@ class Backbone(NamedTuple):
     @property
     def spec(self) -> ImageSpec:
         """How images are prepared."""
-        assert isinstance(self.card.input, ImageSpec)
-        return self.card.input
+        return cast(ImageSpec, self.card.input)  # `open_backbone` refuses others
 
 
 def open_backbone(model: str | os.PathLike[str] | Card, layers: str | Sequence[str] = "auto") -> Backbone:
@@ -94,9 +93,8 @@ def _stride(card: Card, name: str, shape: Any) -> int:
     if len(shape) != 3 or None in shape:
         return 0
     (channel,) = plans.channels_of(card, [name], [shape])
-    assert isinstance(card.input, ImageSpec)
     places = [length for axis, length in enumerate(shape, 1) if axis != channel]
-    return int(2 ** round(math.log2(card.input.size[0] / places[0])))
+    return int(2 ** round(math.log2(cast(ImageSpec, card.input).size[0] / places[0])))
 
 
 class Sized(NamedTuple):

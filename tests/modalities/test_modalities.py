@@ -134,6 +134,7 @@ ALLOWED = {
     "_engine/demo.py": "the demo is of images",
     "convert/_modules.py": "a module of torch does not say what it takes; the caller does",
     "convert/_transformers.py": "an encoder's main input says which of two readers it needs",
+    "detection/_backbone.py": "boxes are in pictures",
     "report.py": "thumbnails are pictures",
 }
 
@@ -157,7 +158,7 @@ def test_few_branches_on_the_kind_are_outside_the_table():
     outside = [p for p in PACKAGE.rglob("*.py") if "modalities" not in p.parts and "cards" not in p.parts]
     found = {path.relative_to(PACKAGE).as_posix(): lines for path in outside if (lines := branches(path))}
     assert {name: lines for name, lines in found.items() if name not in ALLOWED} == {}
-    assert sum(map(len, found.values())) <= 4, found
+    assert sum(map(len, found.values())) <= 5, found
 
 
 def test_a_branch_would_be_noticed(tmp_path):

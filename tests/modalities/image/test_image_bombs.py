@@ -186,6 +186,6 @@ def test_file_that_takes_too_long_apart_is_named(monkeypatch):
 
 def test_long_file_that_nothing_can_stop_is_decoded_apart(monkeypatch):
     monkeypatch.setattr(_limits, "STOPPABLE", 1000)
-    monkeypatch.setattr(_apart, "prepare", lambda data, spec, *, hurried, **_: hurried)
+    monkeypatch.setattr(_apart, "prepare", lambda data, spec, *, hurried, **_: [hurried])
     for kind, options in {"WEBP": {"lossless": True}, "TIFF": {"compression": "tiff_adobe_deflate"}}.items():
         assert images.prepare(images.read(encoded(PHOTO, kind, **options)), SPEC) is False
