@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tarfile
+import weakref
 import zipfile
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -123,9 +124,10 @@ class Zip(Archive):
 
     def members(self, file: int, *, contents: bool, first: int = 0) -> Iterator[tuple[str, Any]]:
         """Yield names and samples."""
-        path = self.files[file].path
+        opened = open_binary(self.files[file].path)
+        archive = zipfile.ZipFile(opened)
         # Closed when the last sample is let go: those that wait in the line are read from it.
-        archive = zipfile.ZipFile(open_binary(path) if is_address(path) else path)
+        weakref.finalize(archive, opened.close)
         wanted = [info.filename for info in archive.infolist() if not info.is_dir() and self._wanted(info.filename)]
         for name in wanted[first:]:
             yield name, self._member(archive, name) if contents else None
