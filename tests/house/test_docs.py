@@ -31,9 +31,15 @@ def empty_folder(tmp_path, tmp_path_factory, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+#: Extras that snippets of a page need, beyond those of the tests.
+NEEDS = {"finetune": "torch"}
+
+
 @pytest.mark.usefixtures("empty_folder")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_snippets_run_as_pasted_from_top_to_bottom(page):
+    if page.stem in NEEDS:
+        pytest.importorskip(NEEDS[page.stem])
     names = {"__name__": "__main__"}
     for block in blocks(page, "python"):
         exec(compile("\n" * (block.line - 1) + block.code, page.name, "exec"), names)
