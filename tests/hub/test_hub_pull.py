@@ -188,7 +188,7 @@ def test_status_and_hint_are_in_the_message(server, status, hint):
 def test_status_of_an_answer_that_is_tried_again_is_in_the_message(server, status):
     server.fault = str(status)
     with pytest.raises(DownloadError, match=str(status)):
-        hub.pull(ADDRESS, deadline=6)
+        hub.pull(ADDRESS, deadline=12)
 
 
 def test_graph_that_is_not_in_the_repository_is_an_error_with_those_that_are(server):
