@@ -15,7 +15,8 @@ import pytest
 
 from skltransfer import PretrainedEmbedder
 from skltransfer._engine import cache, process
-from skltransfer._engine.cache import DiskCache, FolderCache, _writer
+from skltransfer._engine.cache import DiskCache, FolderCache, MemoryCache, _writer
+from skltransfer._engine.cache._record import encode
 from skltransfer.errors import CacheWarning
 from skltransfer.testing import image_rows, noise_images
 from tests.cache.support import RECIPE, assert_equal, key, rows
@@ -42,7 +43,7 @@ def folder(tmp_path):
 def written(folder) -> dict:
     """Rows that another process would find."""
     disk = DiskCache(folder.folder)
-    found = disk.get([key(i) for i in range(3000)])
+    found = disk.get([key(i) for i in range(3 * _writer.TRANSACTION)])
     disk.close()
     return found
 
@@ -94,7 +95,7 @@ def test_end_of_a_call_ends_the_thread(never, folder):
 
 
 def test_queue_is_bounded(never, folder, monkeypatch):
-    monkeypatch.setattr(_writer, "QUEUE", 10 * rows(1)[key(1)].nbytes)
+    monkeypatch.setattr(_writer, "QUEUE", 10 * len(encode(key(1), rows(1)[key(1)])))
     folder.put(rows(*range(10)))
     assert written(folder) == {}
     folder.put(rows(10))
@@ -240,3 +241,14 @@ def test_reset_writes_what_is_queued(never, tmp_path):
     disk = DiskCache(tmp_path)
     assert_equal(disk.get([key(1)]), rows(1))
     disk.close()
+
+
+@pytest.mark.parametrize("kind", ["memory", "queued", "written"])
+def test_cache_knows_of_which_recipes_it_may_hold_rows(never, folder, kind):
+    kept = MemoryCache() if kind == "memory" else folder
+    assert not kept.holds(RECIPE)
+    kept.put(rows(1))
+    if kind == "written":
+        folder.flush()
+    assert kept.holds(RECIPE)
+    assert not kept.holds(RECIPE[1:] + b"x")

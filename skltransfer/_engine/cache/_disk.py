@@ -88,13 +88,17 @@ class DiskCache:
         if (db := self.__dict__.get("_db")) is not None:
             db.close()
 
+    def holds(self, recipe: bytes) -> bool:
+        """Return whether a row of a recipe was ever put."""
+        return self._use(lambda db: _was_put(db, recipe), otherwise=False)
+
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
         """Return the rows that are known and whose checksum holds."""
         known: dict[bytes, Row] = {}
 
         def look_up(db: sqlite3.Connection) -> None:
-            if not keys or not db.execute("SELECT 1 FROM counts WHERE recipe = ?", (recipe_of(keys[0]),)).fetchone():
-                return  # none of its rows was ever put
+            if not keys or not _was_put(db, recipe_of(keys[0])):
+                return
             for start in range(0, len(keys), KEYS_PER_QUERY):
                 part = keys[start : start + KEYS_PER_QUERY]
                 query = f"SELECT id, key, record FROM rows WHERE key IN ({_marks(part)})"
@@ -110,22 +114,26 @@ class DiskCache:
 
     def put(self, rows: Mapping[bytes, Row]) -> None:
         """Keep rows, and end their claims: all of them or, if the process dies half-way, none."""
-        if not rows:
+        self.write({key: encode(key, row) for key, row in rows.items()})
+
+    def write(self, records: Mapping[bytes, bytes]) -> None:
+        """Keep records of rows, as `put` does."""
+        if not records:
             return
-        records: dict[bytes, list[tuple[bytes, bytes]]] = {}
-        for key, row in rows.items():
-            records.setdefault(recipe_of(key), []).append((key, encode(key, row)))
+        by_recipe: dict[bytes, list[tuple[bytes, bytes]]] = {}
+        for item in records.items():
+            by_recipe.setdefault(recipe_of(item[0]), []).append(item)
         limit = _limits.folder() if self.limit is None else self.limit
 
         def insert(db: sqlite3.Connection) -> Unkept:
             unkept = Unkept()
             with self._transaction(db):
-                for recipe, some in records.items():
+                for recipe, some in by_recipe.items():
                     for start in range(0, len(some), SLICE):
                         self._insert(db, recipe, some[start : start + SLICE], limit, unkept)
-                self._claims.end(db, rows.keys(), come=True)
+                self._claims.end(db, records.keys(), come=True)
                 self._claims.renew(db)
-                self._count(db, {recipe: len(some) for recipe, some in records.items()})
+                self._count(db, {recipe: len(some) for recipe, some in by_recipe.items()})
             return unkept
 
         self._unkept.take(self._use(insert, Unkept()))
@@ -265,6 +273,10 @@ class DiskCache:
 def _marks(values: Sequence[object]) -> str:
     """Return a question mark for each value of a statement."""
     return ",".join("?" * len(values))
+
+
+def _was_put(db: sqlite3.Connection, recipe: bytes) -> bool:
+    return db.execute("SELECT 1 FROM counts WHERE recipe = ?", (recipe,)).fetchone() is not None
 
 
 def _schema_version(db: sqlite3.Connection) -> int:

@@ -31,6 +31,9 @@ class Cache(Protocol):
     def claims_ahead(self) -> int:
         """How many rows to claim at once, beyond a batch, because a claim takes longer than a batch runs; none: 0."""
 
+    def holds(self, recipe: bytes) -> bool:
+        """Return whether there may be rows of a recipe."""
+
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
         """Return the rows that are known; they must not be written to."""
 
@@ -107,6 +110,10 @@ class MemoryCache:
         self._begun = 0
         self._unkept = Unkept()
         self._rests_until, self._refused = 0.0, ""
+
+    def holds(self, recipe: bytes) -> bool:
+        """Return whether there are rows of a recipe."""
+        return recipe in self._shelves
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
         """Return the rows that are known; they cannot be written to."""

@@ -14,13 +14,15 @@ from pathlib import Path
 from skltransfer._engine import process
 from skltransfer._engine.cache._blocks import Row
 from skltransfer._engine.cache._disk import DiskCache
+from skltransfer._engine.cache._record import decode, encode
 from skltransfer._engine.cache._room import Session
+from skltransfer._engine.cache._unkept import recipe_of
 from skltransfer.errors import warn
 
 #: Seconds in which rows gather: a transaction costs as much as some hundred rows.
 DELAY = 0.1
 #: Rows in one transaction, for which claims and others' transactions wait; 20 ms.
-TRANSACTION = 1024
+TRANSACTION = 2048
 #: Bytes that may be queued; beyond, whoever puts rows writes them.
 QUEUE = 64 * 2**20
 #: Seconds of work that are claimed at once, and the most rows: others who share the folder take what is not claimed.
@@ -48,10 +50,11 @@ class FolderCache:
         self._writer = DiskCache(folder, session=session, say=self._keep_warning)
         self._reader = DiskCache(folder, session=session, say=self._keep_warning)
         self._lock, self._write_lock = process.lock(), process.lock()
-        self._queue: dict[bytes, Row] = {}
+        #: Records of rows by key, as they will be written, and how long they are together.
+        self._queue: dict[bytes, bytes] = {}
         self._queued = 0
-        #: Rows being written, which are in neither the queue nor the folder.
-        self._writing: dict[bytes, Row] = {}
+        #: Records being written, which are in neither the queue nor the folder.
+        self._writing: dict[bytes, bytes] = {}
         self._thread: threading.Thread | None = None
         #: Set when there is no more to come.
         self._wake = threading.Event()
@@ -70,12 +73,17 @@ class FolderCache:
         """How many rows to claim at once: as many as are computed in `CLAIMED` seconds."""
         return min(MOST_CLAIMED, int(CLAIMED * self._rate.per_second))
 
+    def holds(self, recipe: bytes) -> bool:
+        """Return whether a row of a recipe was ever put."""
+        with self._lock:
+            waiting = any(recipe_of(key) == recipe for key in [*self._writing, *self._queue])
+        return waiting or self._reader.holds(recipe)
+
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
         """Return the rows that are known and whose checksum holds."""
         with self._lock:
-            known: dict[bytes, Row] = {}
-            for queued in (self._writing, self._queue):
-                known |= {key: queued[key] for key in keys if key in queued} if queued else {}
+            waiting = [(key, of[key]) for of in (self._writing, self._queue) if of for key in keys if key in of]
+            known = {key: row for key, record in waiting if (row := decode(key, record)) is not None}
             # Nobody else can have put a row that is ours to compute, and hardly one that was missing just now.
             late = time.monotonic() - self._checked >= DELAY
             ours, absent = self._ours, () if late else self._absent
@@ -91,16 +99,16 @@ class FolderCache:
         return known
 
     def put(self, rows: Mapping[bytes, Row]) -> None:
-        """Queue copies of rows; their claims end when they are written."""
+        """Queue records of rows; their claims end when they are written."""
         if not rows:
             return
         self._rate.add(len(rows))
+        records = {key: encode(key, row) for key, row in rows.items()}
         with self._lock:
             self._ours.difference_update(rows)
             self._absent.difference_update(rows)
-            for key, row in rows.items():
-                self._queue[key] = row.copy()
-                self._queued += row.nbytes
+            self._queue.update(records)
+            self._queued += sum(map(len, records.values()))
             late = self._queued > QUEUE or not self._start()
         if late:
             self.flush()
@@ -134,8 +142,8 @@ class FolderCache:
     def flush(self) -> None:
         """Write what is queued, and wait for what is being written."""
         with self._write_lock:
-            while rows := self._take():
-                self._writer.put(rows)
+            while records := self._take():
+                self._writer.write(records)
                 self._writing = {}
 
     def close(self) -> None:
@@ -159,14 +167,14 @@ class FolderCache:
     def reset(self) -> None:
         """Do nothing: rows in folders stay."""
 
-    def _take(self) -> dict[bytes, Row]:
-        """Move rows out of the queue, and return them to be written."""
+    def _take(self) -> dict[bytes, bytes]:
+        """Move records out of the queue, and return them to be written."""
         with self._lock:
             if len(self._queue) <= TRANSACTION:
                 self._writing, self._queue = self._queue, {}
             else:
                 self._writing = {key: self._queue.pop(key) for key in [*self._queue][:TRANSACTION]}
-            self._queued -= sum(row.nbytes for row in self._writing.values())
+            self._queued -= sum(map(len, self._writing.values()))
             return self._writing
 
     def _start(self) -> bool:

@@ -35,8 +35,14 @@ class Ledger:
         self._plan, self._cache = plan, cache
         self.cached = cache is not None
         self._shape = None if plan.ragged else plan.shape
-        #: Key to the indices that wait for its row: what comes twice is run once.
-        self._awaited: dict[bytes, list[int]] = {}
+        #: The wider plan, if some of its rows may be known.
+        self._wider = plan.wider
+        if cache is None or plan.wider is None or not cache.holds(plan.wider.recipe.key.encode()):
+            self._wider = None
+        #: Keys whose rows are awaited, and further indices that wait for one of them: what comes twice is run once.
+        #: Not a list for each key, which the garbage collector would look at again and again.
+        self._awaited: set[bytes] = set()
+        self._twins: dict[bytes, list[int]] = {}
         self._claims = None if cache is None else Claims(cache)
         #: Rows that were computed and put into the cache.
         self._computed = 0
@@ -45,7 +51,7 @@ class Ledger:
         """Return rows the cache has, by themselves or, at first, as parts of wider ones, if they fit."""
         if self._cache is None or not items:
             return {}
-        plan, wider, rows = self._plan, self._plan.wider, self._cache.get([item.key for item in items])
+        plan, wider, rows = self._plan, self._wider, self._cache.get([item.key for item in items])
         if plan.view is not None:
             rows = {key: plan.take(row) for key, row in rows.items()}
         if wider is not None and not again and len(rows) < len(items):
@@ -61,9 +67,9 @@ class Ledger:
             if item.key in known:
                 placed[item.index] = known[item.key]
             elif item.key in self._awaited:
-                self._awaited[item.key].append(item.index)
+                self._twins.setdefault(item.key, []).append(item.index)
             else:
-                self._awaited[item.key] = [item.index]
+                self._awaited.add(item.key)
                 fresh.append(item)
         return fresh, placed
 
@@ -99,11 +105,20 @@ class Ledger:
             rows = map(self._plan.view.take, rows)
         if self._cache is None:
             return {item.index: row for item, row in zip(items, rows, strict=True)}
-        return {index: row for item, row in zip(items, rows, strict=True) for index in self.indices(item)}
+        return self._spread(items, rows)
+
+    def _spread(self, items: list[Item], rows: Iterable[Any]) -> dict[int, Any]:
+        """Return rows by the indices that wait for them."""
+        placed = {item.index: row for item, row in zip(items, rows, strict=True)}
+        self._awaited.difference_update([item.key for item in items])
+        if self._twins:
+            placed |= {twin: placed[item.index] for item in items for twin in self._twins.pop(item.key, ())}
+        return placed
 
     def indices(self, item: Item) -> list[int]:
         """Return the indices that wait for an item's row, once."""
-        return self._awaited.pop(item.key, [item.index])
+        self._awaited.discard(item.key)
+        return [item.index, *self._twins.pop(item.key, ())]
 
     def release(self, keys: Set[bytes] | None = None) -> None:
         """End claims whose rows will not come; by default all of ours, and with them the call."""

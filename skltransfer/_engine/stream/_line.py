@@ -104,14 +104,14 @@ class Line(ABC):
         if "_pool" in self.__dict__:
             self._pool.close(seconds)
 
-    def start(self, pool: Pool, work: Callable[[Any], Batch], on: Any) -> Future[Batch]:
+    def start(self, pool: Pool, work: Callable[[Any], Batch], on: Any, *, later: bool = False) -> Future[Batch]:
         """Start work in a pool; its warnings are kept for `issue_warnings`."""
 
         def quietly() -> Batch:
             with deferring(self._warned):
                 return work(on)
 
-        return pool.submit(quietly)
+        return pool.submit(quietly, later=later)
 
     def issue_warnings(self) -> None:
         """Issue the warnings of the workers, in the thread that has the user's line above it."""
@@ -123,8 +123,8 @@ class Line(ABC):
         return self.start(self._pool, self.work.fingerprint, items)
 
     def prepare(self, items: list[Item]) -> Future[Batch]:
-        """Start to prepare items without running them."""
-        return self.start(self._pool, self.work.prepare, items)
+        """Start to prepare items without running them, while there is nothing to read or to run."""
+        return self.start(self._pool, self.work.prepare, items, later=True)
 
     @abstractmethod
     def submit(self, items: list[Item]) -> Future[Batch]:

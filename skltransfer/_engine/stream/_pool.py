@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Any
+
+Task = tuple[Future[Any], Callable[[], Any]]
 
 #: Seconds after an interrupt in which threads may end; then the caller has control back.
 PATIENCE = 2.0
@@ -31,24 +34,34 @@ class Pool:
 
     def __init__(self, most: int, name: str) -> None:
         self._most, self._name = most, name
-        self._waiting: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._urgent: deque[Task] = deque()
+        self._later: deque[Task] = deque()
+        #: True for each task that waits in one of the two, False for each thread that is to end.
+        self._calls: SimpleQueue[bool] = SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._threads: list[threading.Thread] = []
         self._closed = False
 
-    def submit(self, work: Callable[[], Any]) -> Future[Any]:
-        """Start work."""
+    def submit(self, work: Callable[[], Any], *, later: bool = False) -> Future[Any]:
+        """Start work, or let it wait until there is no other."""
         future: Future[Any] = Future()
-        self._waiting.put((future, work))
+        (self._later if later else self._urgent).append((future, work))
+        self._calls.put(True)
         if not self._idle.acquire(blocking=False) and len(self._threads) < self._most:
             thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads)}", daemon=True)
             self._threads.append(thread)
             thread.start()
         return future
 
+    def _next(self) -> Task:
+        try:
+            return self._urgent.popleft()
+        except IndexError:
+            return self._later.popleft()
+
     def _run(self) -> None:
-        while (task := self._waiting.get()) is not None:
-            future, work = task
+        while self._calls.get():
+            future, work = self._next()
             if self._closed:
                 future.cancel()
             if future.set_running_or_notify_cancel():
@@ -58,7 +71,7 @@ class Pool:
                     future.set_exception(err)
                 else:
                     future.set_result(result)
-            del task, future, work
+            del future, work
             self._idle.release()
 
     def close(self, seconds: float | None = None) -> None:
@@ -71,10 +84,10 @@ class Pool:
         """
         self._closed = True
         with contextlib.suppress(Empty):  # whoever waits for what was dropped is told, or would wait for ever
-            while (task := self._waiting.get_nowait()) is not None:
-                task[0].cancel()
+            while self._calls.get_nowait():
+                self._next()[0].cancel()
         for _ in self._threads:
-            self._waiting.put(None)
+            self._calls.put(False)
         until = None if seconds is None else time.monotonic() + seconds
         for thread in self._threads:
             thread.join(None if until is None else max(0.0, until - time.monotonic()))
