@@ -13,6 +13,36 @@ from skltransfer._engine.stream._claims import Claims
 from skltransfer._engine.stream._work import Item
 
 
+class Awaited:
+    """Samples whose rows are on their way: what comes twice is run once."""
+
+    def __init__(self) -> None:
+        self._keys: set[bytes] = set()
+        #: Further indices that wait for a key. Few have any: the garbage collector would look at a list for each key
+        #: again and again.
+        self._twins: dict[bytes, list[int]] = {}
+
+    def enter(self, item: Item) -> bool:
+        """Let an item wait; return whether it is the first with its key."""
+        if item.key in self._keys:
+            self._twins.setdefault(item.key, []).append(item.index)
+            return False
+        self._keys.add(item.key)
+        return True
+
+    def take(self, item: Item) -> list[int]:
+        """Return the indices that wait for the row of an item, once."""
+        self._keys.discard(item.key)
+        return [item.index, *self._twins.pop(item.key, ())]
+
+    def spread(self, rows: dict[int, Any], items: list[Item]) -> dict[int, Any]:
+        """Return the rows of items by all indices that wait for them."""
+        self._keys.difference_update([item.key for item in items])
+        if self._twins:
+            rows |= {twin: rows[item.index] for item in items for twin in self._twins.pop(item.key, ())}
+        return rows
+
+
 class Ledger:
     """The rows of one call.
 
@@ -35,14 +65,8 @@ class Ledger:
         self._plan, self._cache = plan, cache
         self.cached = cache is not None
         self._shape = None if plan.ragged else plan.shape
-        #: The wider plan, if some of its rows may be known.
-        self._wider = plan.wider
-        if cache is None or plan.wider is None or not cache.holds(plan.wider.recipe.key.encode()):
-            self._wider = None
-        #: Keys whose rows are awaited, and further indices that wait for one of them: what comes twice is run once.
-        #: Not a list for each key, which the garbage collector would look at again and again.
-        self._awaited: set[bytes] = set()
-        self._twins: dict[bytes, list[int]] = {}
+        self._wider = _kept(plan.wider, cache)
+        self._awaited = Awaited()
         self._claims = None if cache is None else Claims(cache)
         #: Rows that were computed and put into the cache.
         self._computed = 0
@@ -66,10 +90,7 @@ class Ledger:
         for item in items:
             if item.key in known:
                 placed[item.index] = known[item.key]
-            elif item.key in self._awaited:
-                self._twins.setdefault(item.key, []).append(item.index)
-            else:
-                self._awaited.add(item.key)
+            elif self._awaited.enter(item):
                 fresh.append(item)
         return fresh, placed
 
@@ -103,22 +124,11 @@ class Ledger:
             self._claims.end(item.key for item in items)
         if self._plan.view is not None:
             rows = map(self._plan.view.take, rows)
-        if self._cache is None:
-            return {item.index: row for item, row in zip(items, rows, strict=True)}
-        return self._spread(items, rows)
-
-    def _spread(self, items: list[Item], rows: Iterable[Any]) -> dict[int, Any]:
-        """Return rows by the indices that wait for them."""
-        placed = {item.index: row for item, row in zip(items, rows, strict=True)}
-        self._awaited.difference_update([item.key for item in items])
-        if self._twins:
-            placed |= {twin: placed[item.index] for item in items for twin in self._twins.pop(item.key, ())}
-        return placed
+        return self._awaited.spread({item.index: row for item, row in zip(items, rows, strict=True)}, items)
 
     def indices(self, item: Item) -> list[int]:
         """Return the indices that wait for an item's row, once."""
-        self._awaited.discard(item.key)
-        return [item.index, *self._twins.pop(item.key, ())]
+        return self._awaited.take(item)
 
     def release(self, keys: Set[bytes] | None = None) -> None:
         """End claims whose rows will not come; by default all of ours, and with them the call."""
@@ -128,3 +138,8 @@ class Ledger:
         if keys is None and self._computed:
             computed, self._computed = self._computed, 0
             self._cache.end_call(self._plan.recipe.key.encode(), computed)
+
+
+def _kept(plan: Plan | None, cache: Cache | None) -> Plan | None:
+    """Return a plan if some of its rows may be known."""
+    return plan if plan and cache is not None and cache.holds(plan.recipe.key.encode()) else None
