@@ -32,7 +32,7 @@ class Clock:
         self.seconds = 0.0
         submit = _pool.Pool.submit
 
-        def timed(pool, work):
+        def timed(pool, work, *, later=False):
             def run():
                 start = time.perf_counter()
                 try:
@@ -40,7 +40,7 @@ class Clock:
                 finally:
                     self.seconds += time.perf_counter() - start
 
-            return submit(pool, run)
+            return submit(pool, run, later=later)
 
         _pool.Pool.submit = timed
 
