@@ -66,7 +66,7 @@ class ObjectDetector(CallbackSupportMixin, BaseEstimator):
         times the training.
     mirror : bool, default=True
         Whether to learn from mirror images, too, at twice the price. Not for letters, or where left and right matter.
-    n_proposals : int, default=100
+    n_proposals : int, default=200
         Boxes of an image that the second stage looks at.
     stages : int, default=3
         How often boxes are moved.
@@ -175,7 +175,7 @@ class ObjectDetector(CallbackSupportMixin, BaseEstimator):
         object_size: float | str = "auto",
         components: Sequence[int] = (16, 64, 96),
         mirror: bool = True,
-        n_proposals: int = 100,
+        n_proposals: int = 200,
         stages: int = 3,
         cell_alpha: float = 1000.0,
         box_classifier: Any = None,
