@@ -62,8 +62,7 @@ class ObjectDetector(CallbackSupportMixin, BaseEstimator):
     object_size : "auto" or float, default="auto"
         Pixels of objects as the backbone knows them; ``"auto"``: the shorter side of its card's input.
     components : list of int, default=(16, 64, 96)
-        Principal components that are used of each layer, the finest first. Doubling them gains little and costs four
-        times the training.
+        Principal components that are used of each layer, the finest first. Doubling them gains little.
     mirror : bool, default=True
         Whether to learn from mirror images, too, at twice the price. Not for letters, or where left and right matter.
     n_proposals : int, default=200
@@ -140,6 +139,7 @@ class ObjectDetector(CallbackSupportMixin, BaseEstimator):
     [1]
     """
 
+    not_exported: ClassVar[str] = "it runs the backbone at several sizes, with regressions and suppression in between"
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "backbone": [str, os.PathLike, Card],
         "layers": [StrOptions({"auto"}), list, tuple],

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from skltransfer._engine import process
 from skltransfer.detection import _boxes
 from skltransfer.detection._boxes import Boxes
 from skltransfer.detection._cells import IGNORED, Cells, CellSums, Scene, class_weights, fit_cells, fits
@@ -88,6 +89,7 @@ def scenes(views: Iterable[Seen | None], targets: Mapping[int, Target], classes:
         boxes = (target.boxes, _boxes.mirrored(target.boxes, seen.picture.size[0]))
         for levels, own in zip(seen.views, boxes, strict=False):  # there may be no mirror image
             made.append(Scene(levels, own, np.array(codes, np.intp), image))
+    process.give_back()
     return made
 
 

@@ -81,8 +81,6 @@ def ridge(grams: list[tuple[float, Array]], alpha: float) -> Array:
     ndarray of shape (columns + 1, outputs), float32
         Coefficients of the columns as they are, then the intercept.
     """
-    from scipy.linalg import solve
-
     sums = np.zeros_like(grams[0][1])
     for weight, one in grams:
         _add(sums, weight, one)
@@ -96,7 +94,7 @@ def ridge(grams: list[tuple[float, Array]], alpha: float) -> Array:
         left[row] -= weight * mean[row] * mean
         left[row] /= spread[row] * spread
     left[np.diag_indices(columns)] += alpha
-    found = solve(left, right, assume_a="pos", overwrite_a=True, check_finite=False) / spread[:, None]
+    found = np.linalg.solve(left, right) / spread[:, None]
     return np.vstack([found, wanted_mean - mean @ found]).astype(np.float32)
 
 

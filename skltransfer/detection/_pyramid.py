@@ -13,8 +13,8 @@ from skltransfer.detection._images import Picture, read
 from skltransfer.detection._maps import Level, Settings, levels
 from skltransfer.errors import Failure, SampleError
 
-#: Images whose files are in memory at once.
-CHUNK = 64
+#: Images whose files, and maps before they are in the cache, are in memory at once.
+CHUNK = 16
 #: Shares of the training boxes, if each class had as many, below the small and above the large objects that scales are
 #: chosen for: a few outliers would double the price.
 SMALL, LARGE = 0.05, 0.95
