@@ -219,7 +219,8 @@ class CellSums:
             negative = _some(np.flatnonzero(codes == self.n_classes), NEGATIVES, random)
             grid, where = level.grid(), centers(level)
             by = _boxes.offsets(_squares(where[positive], level, self.object_size), scene.boxes[owner[positive]])
-            self.positive.add(neighborhoods(grid, positive), self._wanted(codes[positive], by), self.weights[codes[positive]])
+            own = self.weights[codes[positive]]
+            self.positive.add(neighborhoods(grid, positive), self._wanted(codes[positive], by), own)
             self._add_background(level, grid, negative)
             self.learned.append((level, positive, codes[positive]))
 

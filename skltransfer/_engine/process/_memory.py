@@ -49,6 +49,6 @@ def free_memory() -> int | None:
 
 
 def give_back() -> None:
-    """Give memory that was freed back to the system: glibc keeps that of arrays up to 32 MB, in pieces between others."""
+    """Return memory that was freed to the system: glibc keeps that of arrays up to 32 MB, between others."""
     with contextlib.suppress(OSError, AttributeError, TypeError):  # other C libraries have no such function
         ctypes.CDLL(None).malloc_trim(0)
