@@ -177,7 +177,7 @@ def _squares(where: Array, level: Level, object_size: float) -> Boxes:
 def class_weights(scenes: Sequence[Scene], n_classes: int, object_size: float) -> Array:
     """Compute weights of cells so that classes have equal ones in sum, and cells 1 on average.
 
-    Without them small and rare objects are lost: of a blood smear 9 of 10 boxes are red cells, and each has five times
+    Without them small and rare objects are lost: of a blood smear most boxes are red cells, and each has five times
     the cells of a platelet, so that regressions learn what is red, and propose it alone.
     """
     counts = np.zeros(n_classes + 1, np.intp)
