@@ -174,6 +174,21 @@ def _squares(where: Array, level: Level, object_size: float) -> Boxes:
     return np.hstack([where - half, where + half])
 
 
+def class_weights(scenes: Sequence[Scene], n_classes: int, object_size: float) -> Array:
+    """Compute weights of cells so that classes have equal ones in sum, and cells 1 on average.
+
+    Without them small and rare objects are lost: of a blood smear most boxes are red cells, and each has five times
+    the cells of a platelet, so that regressions learn what is red, and propose it alone.
+    """
+    counts = np.zeros(n_classes + 1, np.intp)
+    for scene in scenes:
+        for level in scene.levels:
+            codes = assign(scene, level, object_size, n_classes)[0]
+            counts += np.bincount(codes[codes != IGNORED], minlength=n_classes + 1)
+    some = np.maximum(counts[:n_classes], 1)
+    return np.asarray(counts[:n_classes].sum() / np.count_nonzero(counts[:n_classes]) / some)
+
+
 class CellSums:
     """Contribution of a set of images to the first stage; sums of several sets are fitted together.
 
@@ -185,10 +200,12 @@ class CellSums:
         Without background.
     object_size : float
         Pixels.
+    weights : ndarray of shape (n_classes,)
+        Of a cell of each class, from `class_weights`.
     """
 
-    def __init__(self, components: int, n_classes: int, object_size: float) -> None:
-        self.n_classes, self.object_size = n_classes, object_size
+    def __init__(self, components: int, n_classes: int, object_size: float, weights: Array) -> None:
+        self.n_classes, self.object_size, self.weights = n_classes, object_size, weights
         outputs = n_classes + 1 + 4
         self.positive, self.background = (Gram(9 * components, outputs) for _ in range(2))
         #: Cells that were learned from, by scene: level, cells, codes.
@@ -202,7 +219,8 @@ class CellSums:
             negative = _some(np.flatnonzero(codes == self.n_classes), NEGATIVES, random)
             grid, where = level.grid(), centers(level)
             by = _boxes.offsets(_squares(where[positive], level, self.object_size), scene.boxes[owner[positive]])
-            self.positive.add(neighborhoods(grid, positive), self._wanted(codes[positive], by))
+            own = self.weights[codes[positive]]
+            self.positive.add(neighborhoods(grid, positive), self._wanted(codes[positive], by), own)
             self._add_background(level, grid, negative)
             self.learned.append((level, positive, codes[positive]))
 
@@ -235,11 +253,14 @@ def fit_cells(parts: Sequence[CellSums], alpha: float) -> Cells:
     grams = [(half / n_positive, s) for _, s in positive] + [(half / n_background, s) for _, s in background]
     weights = ridge(grams, alpha)
     weights[:, -4:] = ridge([(1.0, sums) for _, sums in positive], alpha)[:, -4:]
-    outputs, objects = [], []
+    outputs, all_codes = [], []
     for level, cells, codes in (one for part in parts for one in part.learned):
         outputs.append(convolved(level.grid(), weights[:, :-4])[cells])
-        objects.append(codes < first.n_classes)
-    model = LogisticRegression(C=100.0).fit(np.concatenate(outputs), np.concatenate(objects))
+        all_codes.append(codes)
+    codes = np.concatenate(all_codes)
+    model = LogisticRegression(C=100.0).fit(
+        np.concatenate(outputs), codes < first.n_classes, sample_weight=np.append(first.weights, 1.0)[codes]
+    )
     return Cells(weights, np.append(model.coef_[0], model.intercept_).astype(np.float32), first.object_size)
 
 

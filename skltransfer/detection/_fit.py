@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from skltransfer._engine import process
 from skltransfer.detection import _boxes
 from skltransfer.detection._boxes import Boxes
-from skltransfer.detection._cells import IGNORED, Cells, CellSums, Scene, fit_cells, fits
+from skltransfer.detection._cells import IGNORED, Cells, CellSums, Scene, class_weights, fit_cells, fits
 from skltransfer.detection._pyramid import Seen, choose_scales, read_some
 from skltransfer.detection._regions import Sample, choose
 from skltransfer.detection._targets import Target, check_inside, named
@@ -63,11 +65,13 @@ def placed(samples: Sequence[Any], targets: Sequence[Target], *, skip: bool) -> 
 
 def scales_for(targets: Iterable[Target], object_size: float) -> tuple[int, ...]:
     """Choose scales for the boxes that are learned; `placed` has set the sizes of their images."""
-    shares = []
+    shares: dict[Any, list[float]] = defaultdict(list)
     for target in targets:
         assert target.size is not None
-        shares.append(np.sqrt(_boxes.areas(target.boxes[~target.ignored])) / max(target.size))
-    return choose_scales(np.concatenate(shares), object_size)
+        sides = np.sqrt(_boxes.areas(target.boxes)) / max(target.size)
+        for label in set(target.labels[~target.ignored].tolist()):
+            shares[label] += sides[(target.labels == label) & ~target.ignored].tolist()
+    return choose_scales(list(shares.values()), object_size)
 
 
 def scenes(views: Iterable[Seen | None], targets: Mapping[int, Target], classes: npt.NDArray[Any]) -> list[Scene]:
@@ -85,6 +89,7 @@ def scenes(views: Iterable[Seen | None], targets: Mapping[int, Target], classes:
         boxes = (target.boxes, _boxes.mirrored(target.boxes, seen.picture.size[0]))
         for levels, own in zip(seen.views, boxes, strict=False):  # there may be no mirror image
             made.append(Scene(levels, own, np.array(codes, np.intp), image))
+    process.give_back()
     return made
 
 
@@ -169,7 +174,8 @@ def fit_proposals(
         As in `ObjectDetector`.
     """
     components = scenes[0].levels[0].grid().shape[2]
-    sums = [CellSums(components, n_classes, object_size) for _ in range(1 + max(half_of.values()))]
+    weights = class_weights(scenes, n_classes, object_size)
+    sums = [CellSums(components, n_classes, object_size, weights) for _ in range(1 + max(half_of.values()))]
     for scene in scenes:
         sums[half_of[scene.image]].add(scene, random)
     first = [fit_cells([part], alpha) for part in sums]

@@ -13,15 +13,15 @@ from skltransfer.detection._images import Picture, read
 from skltransfer.detection._maps import Level, Settings, levels
 from skltransfer.errors import Failure, SampleError
 
-#: Images whose files are in memory at once.
-CHUNK = 64
-#: Shares of the training boxes below the small and above the large objects that scales are chosen for: a few outliers
-#: would double the price.
+#: Images whose files, and maps before they are in the cache, are in memory at once.
+CHUNK = 16
+#: Shares of the training boxes, if each class had as many, below the small and above the large objects that scales are
+#: chosen for: a few outliers would double the price.
 SMALL, LARGE = 0.05, 0.95
 #: Size of these objects at the finest and at the coarsest scale, in multiples of the object size.
 AT_FINEST, AT_COARSEST = 0.55, 1.35
-#: Largest factor from one scale to the next: a level takes objects of a range of 3.6.
-STEP = 2.0
+#: Largest factor from one scale to the next: a level takes objects of a range of 3.6, and more levels take time.
+STEP = 3.0
 #: Pixels of the longer side beyond which ``scales="auto"`` does not go: time grows with its square.
 LONGEST = 1024
 
@@ -41,13 +41,14 @@ class Seen(NamedTuple):
     views: tuple[tuple[Level, ...], ...]
 
 
-def choose_scales(shares: Any, object_size: float) -> tuple[int, ...]:
+def choose_scales(shares: Sequence[Sequence[float]], object_size: float) -> tuple[int, ...]:
     """Choose scales from the sizes of the training boxes.
 
     Parameters
     ----------
-    shares : array-like of shape (n,)
-        Square roots of the boxes' areas, divided by the longer sides of their images.
+    shares : sequence of sequences of float
+        For each class the square roots of the boxes' areas, divided by the longer sides of their images. Classes count
+        the same, however many boxes they have.
     object_size : float
         Pixels of objects as the backbone knows them.
 
@@ -56,7 +57,8 @@ def choose_scales(shares: Any, object_size: float) -> tuple[int, ...]:
     tuple of int
         Pixels of the longer side, ascending.
     """
-    small, large = np.quantile(shares, (SMALL, LARGE))
+    weights = np.concatenate([np.full(len(own), 1 / len(own)) for own in shares])
+    small, large = np.quantile(np.concatenate(shares), (SMALL, LARGE), weights=weights, method="inverted_cdf")
     coarsest = AT_COARSEST * object_size / large
     finest = max(AT_FINEST * object_size / small, coarsest)
     steps = math.ceil(round(math.log(finest / coarsest, STEP), 6))

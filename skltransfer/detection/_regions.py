@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
+from skltransfer._engine import process
 from skltransfer.detection import _boxes
 from skltransfer.detection._boxes import Boxes
 from skltransfer.detection._cells import IGNORED, Scene, sizes
@@ -209,6 +210,7 @@ class Regions:
         rows = np.empty((0, 0), np.float32)
         for _ in range(self.stages):
             del rows  # before the next ones are computed
+            process.give_back()
             rows = self._prepared(self._features(samples, boxes))
             match = stacked([matched(sample.scene, b) for sample, b in zip(samples, boxes, strict=True)])
             reached = match.iou >= REACHED
@@ -245,6 +247,7 @@ class Regions:
                 rows = np.empty((sum(map(len, boxes)), part.shape[1]), np.float32)
             rows[start : start + len(part)] = part
             start += len(part)
+        process.give_back()
         assert rows is not None  # there is an object, hence a box
         return rows
 

@@ -183,6 +183,8 @@ def _plans(pipeline: Any) -> list[Plan]:
     """Return the plans of the fitted backbones; those that are not fitted are parameters, as of a search."""
     fitted = [part for part in nested(pipeline) if hasattr(part, "model_sha256_")]
     found = [parts["backbone"] for part in fitted if "backbone" in (parts := parts_of(part))]
+    if reason := getattr(pipeline, "not_exported", None):
+        raise ExportError(f"{type(pipeline).__name__} cannot be exported: {reason}.")
     if not found:
         raise ExportError(f"{type(pipeline).__name__} holds no fitted PretrainedEmbedder; skl2onnx converts it alone.")
     return found

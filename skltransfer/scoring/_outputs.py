@@ -44,7 +44,7 @@ def chosen(head: Any, output: str | Sequence[str], embeddings: str | None) -> tu
     return wanted
 
 
-def columns(head: Any, X: Any, wanted: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+def columns(head: Any, X: Any, wanted: Sequence[str]) -> dict[str, Any]:
     """Compute the columns of rows that are all good.
 
     Parameters
@@ -58,21 +58,23 @@ def columns(head: Any, X: Any, wanted: Sequence[str]) -> dict[str, npt.NDArray[A
 
     Returns
     -------
-    dict of ndarray of shape (n_samples,)
+    dict of ndarray of shape (n_samples,), of a detector of pyarrow.ListArray
     """
     classes = getattr(head, "classes_", None)
-    found: dict[str, npt.NDArray[Any]] = {}
+    found: dict[str, Any] = {}
     for name in wanted:
         values = getattr(head, METHODS[name])(X)
         found |= _named(name, values, classes if name != "prediction" else None)
     return found
 
 
-def _named(stem: str, values: Any, classes: Any) -> dict[str, npt.NDArray[Any]]:
+def _named(stem: str, values: Any, classes: Any) -> dict[str, Any]:
     """Name every column: those of several targets the target's, those of several classes the class's."""
     if isinstance(values, Mapping) or hasattr(values, "columns"):
         tasks = list(values) if isinstance(values, Mapping) else list(values.columns)
         return _of_tasks(stem, {str(task): values[task] for task in tasks}, classes, tasks)
+    if isinstance(values, list) and all(isinstance(one, Mapping) for one in values):
+        return _of_detections(stem, values)
     if isinstance(values, list):  # one array for each output
         return _of_tasks(stem, {str(i): part for i, part in enumerate(values)}, classes, list(range(len(values))))
     array = np.asarray(values)
@@ -80,6 +82,19 @@ def _named(stem: str, values: Any, classes: Any) -> dict[str, npt.NDArray[Any]]:
         return {stem: array}
     names = range(array.shape[1]) if classes is None or len(classes) != array.shape[1] else classes
     return {f"{stem}_{name}": array[:, i] for i, name in enumerate(names)}
+
+
+def _of_detections(stem: str, found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the boxes, labels and scores of a detector: a column each, with a list for every image."""
+    pa = need("pyarrow", extra="score")
+    columns = {}
+    for name in found[0]:
+        parts = [np.asarray(one[name]) for one in found]
+        flat = np.concatenate(parts)
+        items = pa.array(flat) if flat.ndim == 1 else embedding_column(flat, "float64")
+        ends = pa.array(np.cumsum([0, *map(len, parts)]), pa.int32())
+        columns[f"{stem}_{name}"] = pa.ListArray.from_arrays(ends, items)
+    return columns
 
 
 def _of_tasks(stem: str, values: Mapping[str, Any], classes: Any, tasks: list[Any]) -> dict[str, npt.NDArray[Any]]:
@@ -103,7 +118,7 @@ def _classes_of(classes: Any, task: Any) -> Any:
 def embedding_column(rows: npt.NDArray[Any], kind: str) -> Any:
     """Return rows as one column of lists of a fixed size."""
     pa = need("pyarrow", extra="score")
-    flat = np.ascontiguousarray(rows.reshape(len(rows), -1), dtype=kind)
+    flat = np.ascontiguousarray(rows.reshape(len(rows), int(np.prod(rows.shape[1:]))), dtype=kind)
     return pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), flat.shape[1])
 
 

@@ -13,7 +13,9 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score, l
 import skltransfer
 from skltransfer import load_card
 from skltransfer.detection import ObjectDetector, _projection, average_precision, detection_scorer
-from skltransfer.errors import InputWarning, LayerError, ModelChangedError, SampleError
+from skltransfer.errors import ExportError, InputWarning, LayerError, ModelChangedError, SampleError
+from skltransfer.export import to_onnx
+from skltransfer.scoring import score
 from tests.detection.support import QUICK, scenes
 
 
@@ -164,6 +166,24 @@ def test_scikit_learns_callbacks_see_the_fit():
     images, targets = scenes(3)
     detector = ObjectDetector(**QUICK, mirror=False, scales=(320,)).set_callbacks(callback.ProgressBar())
     assert detector.fit(images, targets).n_images_in_ == 3
+
+
+def test_the_export_says_why_it_refuses(fitted, tmp_path):
+    with pytest.raises(ExportError, match="ObjectDetector cannot be exported: it runs the backbone at several sizes"):
+        to_onnx(fitted, tmp_path / "d.onnx", samples=scenes(1)[0] * 200)
+
+
+def test_batch_scoring_writes_boxes_as_lists(fitted, tmp_path):
+    pq = pytest.importorskip("pyarrow.parquet")
+    images, _ = scenes(3, first=100)
+    blank = np.full_like(images[0], 255)
+    score(fitted, [*images, blank, blank], tmp_path, rows_per_part=3, progress=False)  # the last part has no box
+    parts = [pq.read_table(path) for path in sorted(tmp_path.glob("part-*"))]
+    assert parts[0].schema == parts[1].schema
+    rows = [row for part in parts for row in part.to_pylist()]
+    for row, found in zip(rows, fitted.predict([*images, blank, blank]), strict=True):
+        assert np.allclose(np.reshape(row["prediction_boxes"], (-1, 4)), found["boxes"], atol=0.2)
+        assert row["prediction_labels"] == found["labels"].tolist()
 
 
 def test_fruit_is_found(shared):

@@ -256,3 +256,9 @@ def test_folder_whose_files_take_memory_is_found():
     assert not process.is_in_memory(Path(__file__).parent)
     if Path("/dev/shm").is_dir():
         assert process.is_in_memory("/dev/shm")
+
+
+def test_memory_is_given_back_where_the_system_knows_how(monkeypatch):
+    process.give_back()
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())  # a C library without the function
+    process.give_back()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from skltransfer._engine import runtime
 from skltransfer._engine.runtime import _bound, _failures
 from skltransfer.errors import DeviceError, OutOfMemoryError
 from tests.runtime.support import NUMBERS, bound, doubled
@@ -137,3 +138,8 @@ def test_no_larger_batch_is_tried_where_one_takes_long(monkeypatch):
 def test_out_of_memory_is_a_device_error_and_a_memory_error():
     assert issubclass(OutOfMemoryError, DeviceError)
     assert issubclass(OutOfMemoryError, MemoryError)
+
+
+def test_a_run_that_gives_its_memory_back_has_the_same_rows():
+    with runtime.time_limit(30, shrink=True) as cancel:
+        np.testing.assert_array_equal(doubled("n").run(NUMBERS, cancel), 2 * NUMBERS)

@@ -23,7 +23,7 @@ from skltransfer._engine.process._files import (
     read_once,
     user_folder,
 )
-from skltransfer._engine.process._memory import free_memory, memory_limit
+from skltransfer._engine.process._memory import free_memory, give_back, memory_limit
 from skltransfer._engine.process._registry import Table, is_registered, lock, memo, register, reset
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "file_state",
     "file_states",
     "free_memory",
+    "give_back",
     "interpreter",
     "is_in_memory",
     "is_registered",

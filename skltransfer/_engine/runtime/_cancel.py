@@ -22,9 +22,15 @@ def cancel_switch() -> Cancel:
 
 
 @contextmanager
-def time_limit(seconds: float) -> Iterator[Cancel]:
-    """Yield a switch that is set by itself after some seconds of wall time."""
+def time_limit(seconds: float, *, shrink: bool = False) -> Iterator[Cancel]:
+    """Yield a switch that is set by itself after some seconds of wall time.
+
+    With `shrink` each run gives back the memory of its intermediate results, which ONNX Runtime otherwise keeps for the
+    next run: of a batch that is larger than all that follow it would be kept for nothing. For sessions on the CPU.
+    """
     cancel = cancel_switch()
+    if shrink:
+        cancel.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")  # type: ignore[attr-defined]
     timer = threading.Timer(seconds, setattr, (cancel, "terminate", True))
     timer.daemon = True
     timer.start()

@@ -51,7 +51,7 @@ def probe(
     order = [2, 0, 1]
     seconds = PATIENCE * inspection.trial_seconds()
     try:
-        with runtime.time_limit(seconds) as cancel:
+        with runtime.time_limit(seconds, shrink=plan.device.kind == "cpu") as cancel:
             rows, again, alone = (session.run(each, cancel) for each in (samples, samples[order], first))
     except DeviceError:
         raise
