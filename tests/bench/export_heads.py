@@ -1,15 +1,16 @@
 """Every head of the study behind one backbone, exported: each agrees with its pipeline, or is refused with a reason.
 
-Run it with: python tests/bench/export_heads.py [PART OF A NAME]
+Run it with: python -m tests.bench.export_heads [PART OF A NAME] [--keep FOLDER]
 
 Samples are emoji of two groups of classes; 400 are trained on, the other 385 are what the files are compared on. A line
 says what came out; the last ones count. "Silently wrong" are files that were written and whose labels differ from the
-pipeline's on a row whose margin is more than the tolerance, which this script looks at on its own.
+pipeline's on a row whose margin is more than the tolerance, which this script looks at on its own. Files that are kept
+have a case beside them each, for the scripts in ``tests/export/consumers``: python plain.py FOLDER/*
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 import time
 import warnings
@@ -74,6 +75,7 @@ from skltransfer import PretrainedEmbedder, load_card
 from skltransfer.datasets import load_emoji
 from skltransfer.errors import SklTransferError
 from skltransfer.export import to_onnx
+from tests.export.support import case
 
 CARD = load_card("vision-mini", draft=False)
 
@@ -243,8 +245,25 @@ def silently_wrong(pipeline: Any, path: Path, X: Any) -> int:
     return int(differ.sum())
 
 
-def main(part: str = "") -> None:
+def feeds(X: Any) -> dict[str, np.ndarray]:
+    """Return what a file takes of samples: pixels and, of a table, the other columns."""
+    from skltransfer._engine.modalities import image
+
+    frame = isinstance(X, pd.DataFrame)
+    photos = [name for name in X if isinstance(X[name].iloc[0], bytes)] if frame else []
+    given = {name: X[[name]].to_numpy(np.float32) for name in X if name not in photos} if frame else {}
+    for name, images in [(name, X[name]) for name in photos] if frame else [("images", X)]:
+        given[name] = np.stack([image.prepare(image.read(one), CARD.input) for one in images])
+    return given
+
+
+def main() -> None:
     warnings.simplefilter("ignore")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("part", nargs="?", default="")
+    parser.add_argument("--keep", type=Path, help="folder for the files and their cases")
+    given = parser.parse_args()
+    part = given.part
     sets, count = data(), {"agrees": 0, "refused": 0, "silently wrong": 0}
     with tempfile.TemporaryDirectory() as folder:
         for name, (kind, build) in HEADS.items():
@@ -252,7 +271,8 @@ def main(part: str = "") -> None:
                 continue
             X, y, rest, _ = halves(*sets[kind])
             pipeline = frozen(X, y) if name == "FrozenEstimator" else build().fit(X, y)
-            path, start = Path(folder, "head.onnx"), time.process_time()
+            name_of_file = "".join(letter if letter.isalnum() else "-" for letter in name) + ".onnx"
+            path, start = Path(given.keep or folder, name_of_file), time.process_time()
             try:
                 done = to_onnx(pipeline, path, samples=rest)
             except SklTransferError as err:
@@ -260,6 +280,8 @@ def main(part: str = "") -> None:
                 print(f"{name:36} refused: {str(err)[:150]}")
                 continue
             wrong = silently_wrong(pipeline, path, rest)
+            if given.keep:
+                case(path, feeds(rest[:8]))
             count["agrees"] += 1
             count["silently wrong"] += wrong > 0
             figures = max(one.get("largest", 0) for one in done.parity["outputs"].values())
@@ -270,4 +292,4 @@ def main(part: str = "") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
