@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 RANK, LORA_RATE = 8, 10.0
 #: Samples whose rows are computed at once at the start.
 AT_ONCE = 256
-#: Texts are sorted by length within so many batches: an order all through would put the same texts together.
-SORTED = 8
 
 
 @dataclass(frozen=True)
@@ -149,11 +147,17 @@ def _first_heads(body: Any, held: Activations, goal: Goal) -> list[tuple[Any, An
             found: list[Any] = [None] * len(held)
             for at in range(0, len(order), AT_ONCE):
                 some = order[at : at + AT_ONCE]
-                made = body(held.batch(some, [view] * len(some))).flatten(1).numpy()
+                made = _rows(body, held.batch(some, [view] * len(some))).numpy()
                 for row, place in zip(made, some, strict=True):
                     found[place] = row
             rows += found
     return goal.first_heads(np.stack(rows), len(held.views))
+
+
+def _rows(body: Any, pieces: list[dict[str, Any]], changed: Mapping[str, Any] | None = None) -> Any:
+    """Return the rows of a batch, which is in pieces, one below the other."""
+    made = [body({**piece, **(changed or {})}).flatten(1) for piece in pieces]
+    return need("torch", extra="torch").cat(made)
 
 
 def _model(body: Any, heads: list[tuple[Any, Any]], goal: Goal, settings: Settings) -> Any:
@@ -186,7 +190,7 @@ def _model(body: Any, heads: list[tuple[Any, Any]], goal: Goal, settings: Settin
 
         def forward(self, given: Any) -> list[Any]:
             changed = dict(zip(self.body.names, self.tuned(), strict=True)) if len(self.factors) else {}
-            rows = self.body({**given, **changed}).flatten(1)
+            rows = _rows(self.body, given, changed)
             if goal.contrast:
                 return [rows]
             scaled = (rows - self.mean) / self.spread
@@ -217,23 +221,22 @@ class _Order:
         """Return activations, and the samples and shares of their loss."""
         dice = np.random.default_rng((self._settings.seed, step))
         rows = self._of_classes(dice) if self._goal.contrast else self._of_epoch(step)
+        if self._held.ragged:  # the pieces of the batch are of similar lengths then
+            rows = rows[np.argsort(self._lengths[rows], kind="stable")]
         given = self._held.batch(rows, dice.integers(0, len(self._held.views), len(rows)))
         share, others = 1.0, rows
         if self._settings.mixup and not self._held.ragged and not self._goal.contrast:
             share = float(dice.beta(self._settings.mixup, self._settings.mixup))
             order = dice.permutation(len(rows))
-            given[self._held.cut] = share * given[self._held.cut] + (1 - share) * given[self._held.cut][order]
+            maps = given[0][self._held.cut]
+            given[0][self._held.cut] = share * maps + (1 - share) * maps[order]
             others = rows[order]
         return given, (rows, others, share)
 
     def _of_epoch(self, step: int) -> npt.NDArray[np.int64]:
-        """Return samples of a new permutation each epoch; texts of similar lengths together."""
+        """Return samples of a new permutation each epoch."""
         epoch, place = divmod(step, self.steps)
         order = np.random.default_rng((self._settings.seed, epoch, 1)).permutation(len(self._held))
-        if self._held.ragged:
-            some = SORTED * self.size
-            parts = [order[at : at + some] for at in range(0, len(order), some)]
-            order = np.concatenate([part[np.argsort(self._lengths[part], kind="stable")] for part in parts])
         return order[place * self.size : (place + 1) * self.size]
 
     def _of_classes(self, dice: np.random.Generator) -> npt.NDArray[np.int64]:

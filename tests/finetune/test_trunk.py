@@ -119,7 +119,7 @@ def test_texts_have_their_own_lengths_and_a_mask(tmp_path):
     plan = plans.make(catalog.load_card(path), runtime.Device())
     held = _trunk.activations(["a good day", "a"], plan, "states", 8, None, stream.Options())
     assert len(held.views) == 1
-    given = held.batch([0, 1], [0, 0])
+    (given,) = held.batch([0, 1], [0, 0])
     lengths = held.lengths()
     assert lengths[0] > lengths[1]
     np.testing.assert_array_equal((given["skltransfer_samples"].numpy() >= 0).sum(1), lengths)
