@@ -85,7 +85,7 @@ class FineTunedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, T
     cut_ : str
         The tensor behind which weights were trained.
     tuned_ : dict of str to ndarray, float32
-        Trained weights by the names of initializers of the graph.
+        Trained weights by the names of initializers of the graph; of ``adapter="lora"`` the two factors of each.
     n_trained_ : int
         How many numbers they are.
     parent_sha256_ : str
@@ -277,7 +277,7 @@ class FineTunedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, T
         """
         check_is_fitted(self, "tuned_")
         plan = self._parent()
-        _store.save(Path(folder), plan, self.tuned_, self._behind(plan), self._facts)
+        _store.save(Path(folder), plan, self.tuned_, self.cut_, self._facts)
         return Path(folder)
 
     def _onnx_parts(self) -> dict[str, Any]:
@@ -336,7 +336,7 @@ class FineTunedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, T
         folder = _store.place(self._key)
         if not (folder / "card.json").is_file():
             plan = self._parent()
-            folder = _store.keep(self._key, plan, self.tuned_, self._behind(plan), self._facts)
+            folder = _store.keep(self._key, plan, self.tuned_, self.cut_, self._facts)
         embedder = self._given()
         embedder.model = str(folder)
         return embedder
@@ -350,11 +350,6 @@ class FineTunedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, T
                 f"{plan.recipe.graph} here. Bring back its files, or fit again."
             )
         return plan
-
-    def _behind(self, plan: Plan) -> set[str]:
-        tail = _cuts.taken_apart(plan).tail(self.cut_)
-        assert tail is not None
-        return tail.behind
 
 
 def _arrays(held: _trunk.Activations, goal: _objectives.Goal) -> list[npt.NDArray[Any]]:

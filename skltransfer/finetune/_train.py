@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,15 +12,13 @@ import numpy.typing as npt
 
 from skltransfer._engine import graph, training
 from skltransfer.errors import need
-from skltransfer.finetune import _interpreter
+from skltransfer.finetune import _adapters, _interpreter
 from skltransfer.finetune._objectives import CLASSES, Goal
 from skltransfer.finetune._trunk import Activations
 
 if TYPE_CHECKING:
     import torch
 
-#: Rank of the factors that stand for the change of a matrix, and how much faster they learn than the matrix would.
-RANK, LORA_RATE = 8, 10.0
 #: Samples whose rows are computed at once at the start.
 AT_ONCE = 256
 
@@ -75,7 +74,7 @@ def trained(
     Returns
     -------
     dict of str to ndarray
-        The weights by the names of their initializers.
+        The weights by the names of their initializers, or the factors of their changes, see `_adapters`.
     """
     torch = need("torch", extra="torch")
     before, threads = torch.random.get_rng_state(), torch.get_num_threads()
@@ -92,10 +91,10 @@ def _trained(
     parts: graph.Parts, tail: graph.Tail, held: Activations, goal: Goal, settings: Settings, on_epoch: Any
 ) -> dict[str, npt.NDArray[np.float32]]:
     body = _interpreter.module(parts, tail)
-    start = [weight.detach().clone() for weight in body.weights]
     model = _model(body, _first_heads(body, held, goal), goal, settings)
+    start = {name: value.detach().clone() for name, value in model.tuned().items()}
     order = _Order(held, goal, settings)
-    rate = settings.learning_rate * (LORA_RATE if settings.adapter == "lora" else 1.0)
+    rate = settings.learning_rate * (_adapters.RATE if settings.adapter == "lora" else 1.0)
     chosen = training.TrainSettings(
         steps=settings.epochs * order.steps,
         learning_rate=rate,
@@ -115,9 +114,10 @@ def _trained(
             on_epoch(report.step // order.steps)
 
     training.train(model, order.batch, loss, chosen, on_step=count)
+    # Of a product of factors it is the right one, zero at the start, that lies between.
     return {
-        name: _between(first, weight.detach().cpu(), settings.average)
-        for name, first, weight in zip(body.names, start, model.tuned(), strict=True)
+        name: _between(start[name], value.detach().cpu(), 0.0 if name.endswith(_adapters.LEFT) else settings.average)
+        for name, value in model.tuned().items()
     }
 
 
@@ -154,9 +154,9 @@ def _first_heads(body: Any, held: Activations, goal: Goal) -> list[tuple[Any, An
     return goal.first_heads(np.stack(rows), len(held.views))
 
 
-def _rows(body: Any, pieces: list[dict[str, Any]], changed: Mapping[str, Any] | None = None) -> Any:
+def _rows(body: Any, pieces: list[dict[str, Any]], changed: Mapping[str, Any] = MappingProxyType({})) -> Any:
     """Return the rows of a batch, which is in pieces, one below the other."""
-    made = [body({**piece, **(changed or {})}).flatten(1) for piece in pieces]
+    made = [body({**piece, **changed}).flatten(1) for piece in pieces]
     return need("torch", extra="torch").cat(made)
 
 
@@ -172,25 +172,19 @@ def _model(body: Any, heads: list[tuple[Any, Any]], goal: Goal, settings: Settin
             self.heads = torch.nn.ModuleList(_linear(*head) for head in heads)
             self.register_buffer("mean", mean)
             self.register_buffer("spread", spread)
-            self.factors = torch.nn.ParameterList()
-            self.matrices = [i for i, weight in enumerate(body.weights) if weight.ndim == 2]
+            thin: dict[str, Any] = {}
             if settings.adapter == "lora":
                 body.requires_grad_(False)
-                for i in self.matrices:
-                    rows, columns = body.weights[i].shape
-                    self.factors.append(torch.nn.Parameter(torch.randn(rows, RANK) / RANK**0.5))
-                    self.factors.append(torch.nn.Parameter(torch.zeros(RANK, columns)))
+                thin = _adapters.factors(body.names, body.weights)
+            self.weights = dict(zip(body.names, body.weights, strict=True))
+            self.thin, self.factors = list(thin), torch.nn.ParameterList(thin.values())
 
-        def tuned(self) -> list[Any]:
-            """Return the weights of the tail, with their factors."""
-            weights = list(self.body.weights)
-            for place, i in enumerate(self.matrices if len(self.factors) else ()):
-                weights[i] = weights[i] + self.factors[2 * place] @ self.factors[2 * place + 1]
-            return weights
+        def tuned(self) -> dict[str, Any]:
+            """Return what is trained of the tail, by name."""
+            return dict(zip(self.thin, self.factors, strict=True)) or self.weights
 
         def forward(self, given: Any) -> list[Any]:
-            changed = dict(zip(self.body.names, self.tuned(), strict=True)) if len(self.factors) else {}
-            rows = _rows(self.body, given, changed)
+            rows = _rows(self.body, given, _adapters.added(self.weights, self.tuned()))
             if goal.contrast:
                 return [rows]
             scaled = (rows - self.mean) / self.spread
