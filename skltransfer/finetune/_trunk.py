@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +54,7 @@ class Activations:
         """Return the number of tokens of each sample; ones where samples have none."""
         return np.array([len(row) for row in self.views[0]] if self.ragged else [1] * len(self), np.int64)
 
-    def batch(self, rows: Sequence[int], views: Sequence[int]) -> list[dict[str, torch.Tensor]]:
+    def batch(self, rows: Iterable[int], views: Iterable[int]) -> list[dict[str, torch.Tensor]]:
         """Return what the tail takes, of one view of each of some samples: a dictionary for each piece of the batch.
 
         Samples with lengths are in pieces of `PIECE`, and only those of one piece are filled up to the same length:

@@ -24,10 +24,16 @@ NETWORKS = {
     "vit_small_patch16_224": {"depth": 2, "img_size": 64},
     "vit_small_patch14_reg4_dinov2": {"depth": 2, "img_size": 56},
 }
-SHARED = (
-    "mobilenet_v1_0.25_128 mobilenet_v1_0.25_224 mobilenet_v1_0.5_160 mobilenet_v1_1.0_224_embedder "
-    "mobilenet_v2_1.0_224 squeezenet1_1_224 squeezenet1_1_224_fp16 tiny_darknet_224"
-).split()
+SHARED = [
+    "mobilenet_v1_0.25_128",
+    "mobilenet_v1_0.25_224",
+    "mobilenet_v1_0.5_160",
+    "mobilenet_v1_1.0_224_embedder",
+    "mobilenet_v2_1.0_224",
+    "squeezenet1_1_224",
+    "squeezenet1_1_224_fp16",
+    "tiny_darknet_224",
+]
 
 
 def exported(name, exporter, folder):

@@ -221,7 +221,9 @@ def matrices(tmp_path) -> str:
     shapes = {"stem": (4, 3, 3, 3), "first": (4 * (SIDE - 2) ** 2, 64), "second": (64, 32)}
     weights = {name: random.normal(0, 0.1, shape).astype(np.float32) for name, shape in shapes.items()}
     (tmp_path / "matrices").mkdir()
-    return save(tmp_path / "matrices", make_graph(nodes, {"x": ("float32", ["n", 3, SIDE, SIDE])}, "embedding", **weights))
+    return save(
+        tmp_path / "matrices", make_graph(nodes, {"x": ("float32", ["n", 3, SIDE, SIDE])}, "embedding", **weights)
+    )
 
 
 def test_lora_keeps_thin_factors_and_gives_whole_matrices_back(tmp_path):
@@ -263,6 +265,26 @@ def test_class_weight_is_a_weight_of_the_samples(model):
     for name in first:
         np.testing.assert_array_equal(first[name], second[name])
         assert (first[name] != plain[name]).any()
+
+
+def test_callbacks_and_the_bar_count_epochs(model, monkeypatch):
+    pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
+    tqdm = pytest.importorskip("tqdm.auto")
+    bars, ended = [], []
+    monkeypatch.setattr(
+        tqdm, "tqdm", lambda *args, real=tqdm.tqdm, **more: bars.append(real(*args, **more)) or bars[-1]
+    )
+
+    class Recorder:
+        max_propagation_depth = None
+        setup = teardown = on_fit_task_begin = lambda self, estimator, context: None
+
+        def on_fit_task_end(self, estimator, context):
+            ended.append(context.task_name)
+
+    tuner(model, epochs=4, verbose=1).set_callbacks(Recorder()).fit(IMAGES, LABELS)
+    assert len(ended) == 4 + 1  # that of the fit itself comes last
+    assert [(bar.n, bar.total) for bar in bars] == [(4, 4)]
 
 
 def test_weights_are_routed_through_a_pipeline(model):

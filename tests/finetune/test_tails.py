@@ -1,8 +1,6 @@
 """Where graphs may be cut, what is trained behind a cut, and weights put back."""
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 
 torch = pytest.importorskip("torch")
