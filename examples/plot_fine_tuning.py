@@ -3,16 +3,17 @@ Fine-tuning the last blocks
 ===========================
 
 A backbone has seen photographs; yours may be drawings. `FineTunedEmbedder` trains its last blocks on labels, and
-gives an ordinary backbone back. Here are learning curves of both, the backbone as it is and the tuned one, on emoji.
+gives an ordinary backbone back. Here are learning curves on emoji: of the backbone as it is, of two views, and tuned.
 
 This example needs PyTorch, and matplotlib for the figure: ``pip install 'skltransfer[torch,plot]'``.
 """
 
 # %%
-# Two pipelines
-# -------------
-# The same head behind both. The backbone is cut two blocks before its rows; what lies before is run once for each of
-# eight views of an emoji, what lies behind is trained.
+# Three pipelines
+# ---------------
+# The same head behind all. The mean of an emoji's rows and those of its mirror image costs twice the embedding and no
+# training. To be tuned, the backbone is cut two blocks before its rows; what lies before is run once for each of eight
+# views of an emoji, what lies behind is trained.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,7 +30,11 @@ order = np.random.default_rng(0).permutation(len(emoji.target))
 images, groups = [emoji.images[i] for i in order], emoji.target[order]
 test = slice(500, None)
 backbone = PretrainedEmbedder("vision-mini")
-embedders = {"as it is": backbone, "two blocks tuned": FineTunedEmbedder(backbone, blocks=2)}
+embedders = {
+    "as it is": backbone,
+    "mean of two views": PretrainedEmbedder("vision-mini", views="flip"),
+    "two blocks tuned": FineTunedEmbedder(backbone, blocks=2),
+}
 
 # %%
 # Learning curves

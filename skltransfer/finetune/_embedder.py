@@ -25,9 +25,9 @@ from skltransfer.finetune import _cuts, _objectives, _store, _train, _trunk
 
 #: Samples up to which there are `VIEWS` of each; beyond, two.
 MANY, VIEWS = 2_500, 8
-#: Samples that a training sees about, and the fewest and most epochs.
-SEEN, EPOCHS = 30_000, (3, 12)
-#: Peak of the learning rate where the card says none: it never did worse than the backbone in the rooms's study.
+#: Samples that a training sees about, and the fewest and most epochs. Texts have no views: they are soon memorized.
+SEEN, SEEN_TEXTS, EPOCHS = 30_000, 3_000, (3, 12)
+#: Peak of the learning rate where the card says none: it never did worse than the backbone in the room's study.
 LEARNING_RATE = 1e-4
 
 
@@ -57,7 +57,8 @@ class FineTunedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, T
         Parameter of the Beta distribution from which the shares are drawn in which activations of two samples, and
         their losses, are mixed [1]_; 0: they are not. Sequences and contrasts are never mixed.
     epochs : int or "auto", default="auto"
-        Passes over the samples: ``"auto"``: 30,000 / n_samples, between 3 and 12. There is no early stopping.
+        Passes over the samples: ``"auto"``: 30,000 / n_samples, of texts 3,000 / n_samples, between 3 and 12. There is
+        no early stopping.
     learning_rate : float or None, default=None
         Its peak; None: as the card says, else 0.0001.
     weight_decay : float, default=0.01
@@ -84,7 +85,7 @@ class FineTunedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, T
     cut_ : str
         The tensor behind which weights were trained.
     tuned_ : dict of str to ndarray, float32
-        Trained weights by the names of initializers of the graph.
+        Trained weights by the names of initializers of the graph; of ``adapter="lora"`` the two factors of each.
     n_trained_ : int
         How many numbers they are.
     parent_sha256_ : str
@@ -276,7 +277,7 @@ class FineTunedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, T
         """
         check_is_fitted(self, "tuned_")
         plan = self._parent()
-        _store.save(Path(folder), plan, self.tuned_, self._behind(plan), self._facts)
+        _store.save(Path(folder), plan, self.tuned_, self.cut_, self._facts)
         return Path(folder)
 
     def _onnx_parts(self) -> dict[str, Any]:
@@ -306,7 +307,8 @@ class FineTunedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, T
         """Return the choices of a training on so many samples."""
         texts = plan.recipe.input.longest is not None
         rate = self.learning_rate or plan.card.learning_rate or LEARNING_RATE
-        epochs = int(np.clip(SEEN // n, *EPOCHS)) if isinstance(self.epochs, str) else int(self.epochs)
+        seen = round((SEEN_TEXTS if texts else SEEN) / n)
+        epochs = int(np.clip(seen, *EPOCHS)) if isinstance(self.epochs, str) else int(self.epochs)
         return _train.Settings(
             epochs=epochs,
             batch_size=int(self.batch_size),
@@ -334,7 +336,7 @@ class FineTunedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, T
         folder = _store.place(self._key)
         if not (folder / "card.json").is_file():
             plan = self._parent()
-            folder = _store.keep(self._key, plan, self.tuned_, self._behind(plan), self._facts)
+            folder = _store.keep(self._key, plan, self.tuned_, self.cut_, self._facts)
         embedder = self._given()
         embedder.model = str(folder)
         return embedder
@@ -348,11 +350,6 @@ class FineTunedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, T
                 f"{plan.recipe.graph} here. Bring back its files, or fit again."
             )
         return plan
-
-    def _behind(self, plan: Plan) -> set[str]:
-        tail = _cuts.taken_apart(plan).tail(self.cut_)
-        assert tail is not None
-        return tail.behind
 
 
 def _arrays(held: _trunk.Activations, goal: _objectives.Goal) -> list[npt.NDArray[Any]]:

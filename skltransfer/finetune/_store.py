@@ -20,10 +20,11 @@ from skltransfer._engine import catalog, golden, graph, hub, inspection
 from skltransfer._engine.plan import Plan
 from skltransfer.cards import Card, ModelFile
 from skltransfer.errors import TuningError
+from skltransfer.finetune import _adapters, _cuts
+from skltransfer.finetune._adapters import Weights
 
-Weights = Mapping[str, npt.NDArray[np.float32]]
 #: Raised when training gives other weights for the same choices; older ones are trained again.
-VERSION = 1
+VERSION = 2
 #: Holds the trained weights beside the graph.
 DELTA = "delta.npz"
 #: Tuned backbones that are kept in the store; the oldest go.
@@ -53,17 +54,17 @@ def kept(key: str) -> dict[str, npt.NDArray[np.float32]] | None:
         return None
 
 
-def keep(key: str, plan: Plan, weights: Weights, behind: set[str], facts: Mapping[str, Any]) -> Path:
+def keep(key: str, plan: Plan, tuned: Weights, cut: str, facts: Mapping[str, Any]) -> Path:
     """Write a tuned backbone to the store, unless it is there, and return its folder."""
     folder = place(key)
     if not (folder / "card.json").is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _write(folder, plan, weights, behind, facts)
+        _write(folder, plan, tuned, cut, facts)
         _sweep(folder.parent)
     return folder
 
 
-def save(folder: Path, plan: Plan, weights: Weights, behind: set[str], facts: Mapping[str, Any]) -> None:
+def save(folder: Path, plan: Plan, tuned: Weights, cut: str, facts: Mapping[str, Any]) -> None:
     """Write a tuned backbone where the user says.
 
     Raises
@@ -75,21 +76,23 @@ def save(folder: Path, plan: Plan, weights: Weights, behind: set[str], facts: Ma
         raise TuningError(f"{str(folder)!r} exists; name a folder that does not.")
     if not folder.absolute().parent.is_dir():
         raise TuningError(f"There is no folder {str(folder.absolute().parent)!r} to write {folder.name!r} to.")
-    _write(folder, plan, weights, behind, facts)
+    _write(folder, plan, tuned, cut, facts)
 
 
-def _write(folder: Path, plan: Plan, weights: Weights, behind: set[str], facts: Mapping[str, Any]) -> None:
+def _write(folder: Path, plan: Plan, tuned: Weights, cut: str, facts: Mapping[str, Any]) -> None:
     """Write graph, further files, weights and card to a temporary folder, and rename it."""
     with tempfile.TemporaryDirectory(dir=folder.absolute().parent, prefix=f".{folder.name}-") as temporary:
         made = Path(temporary) / folder.name
         made.mkdir()
-        model = plan.load()
-        graph.write_back(model, weights, behind)
+        model, parts = plan.load(), _cuts.taken_apart(plan)
+        tail = parts.tail(cut)
+        assert tail is not None
+        graph.write_back(model, _adapters.whole(tuned, parts), tail.behind)
         with (made / "model.onnx").open("wb") as file:
             file.writelines(graph.pieces(model))
             file.flush()
             os.fsync(file.fileno())
-        np.savez(made / DELTA, *weights.values(), names=np.array([*weights]))
+        np.savez(made / DELTA, *tuned.values(), names=np.array([*tuned]))
         card = _card(made, plan, facts)
         inspection.trust(card)
         golden.write_card(card, made / "card.json")

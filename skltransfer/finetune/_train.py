@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,19 +12,15 @@ import numpy.typing as npt
 
 from skltransfer._engine import graph, training
 from skltransfer.errors import need
-from skltransfer.finetune import _interpreter
+from skltransfer.finetune import _adapters, _interpreter
 from skltransfer.finetune._objectives import CLASSES, Goal
 from skltransfer.finetune._trunk import Activations
 
 if TYPE_CHECKING:
     import torch
 
-#: Rank of the factors that stand for the change of a matrix, and how much faster they learn than the matrix would.
-RANK, LORA_RATE = 8, 10.0
 #: Samples whose rows are computed at once at the start.
 AT_ONCE = 256
-#: Texts are sorted by length within so many batches: an order all through would put the same texts together.
-SORTED = 8
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ def trained(
     Returns
     -------
     dict of str to ndarray
-        The weights by the names of their initializers.
+        The weights by the names of their initializers, or the factors of their changes, see `_adapters`.
     """
     torch = need("torch", extra="torch")
     before, threads = torch.random.get_rng_state(), torch.get_num_threads()
@@ -94,10 +91,10 @@ def _trained(
     parts: graph.Parts, tail: graph.Tail, held: Activations, goal: Goal, settings: Settings, on_epoch: Any
 ) -> dict[str, npt.NDArray[np.float32]]:
     body = _interpreter.module(parts, tail)
-    start = [weight.detach().clone() for weight in body.weights]
     model = _model(body, _first_heads(body, held, goal), goal, settings)
+    start = {name: value.detach().clone() for name, value in model.tuned().items()}
     order = _Order(held, goal, settings)
-    rate = settings.learning_rate * (LORA_RATE if settings.adapter == "lora" else 1.0)
+    rate = settings.learning_rate * (_adapters.RATE if settings.adapter == "lora" else 1.0)
     chosen = training.TrainSettings(
         steps=settings.epochs * order.steps,
         learning_rate=rate,
@@ -117,9 +114,10 @@ def _trained(
             on_epoch(report.step // order.steps)
 
     training.train(model, order.batch, loss, chosen, on_step=count)
+    # Of a product of factors it is the right one, zero at the start, that lies between.
     return {
-        name: _between(first, weight.detach().cpu(), settings.average)
-        for name, first, weight in zip(body.names, start, model.tuned(), strict=True)
+        name: _between(start[name], value.detach().cpu(), 0.0 if name.endswith(_adapters.LEFT) else settings.average)
+        for name, value in model.tuned().items()
     }
 
 
@@ -149,11 +147,17 @@ def _first_heads(body: Any, held: Activations, goal: Goal) -> list[tuple[Any, An
             found: list[Any] = [None] * len(held)
             for at in range(0, len(order), AT_ONCE):
                 some = order[at : at + AT_ONCE]
-                made = body(held.batch(some, [view] * len(some))).flatten(1).numpy()
+                made = _rows(body, held.batch(some, [view] * len(some))).numpy()
                 for row, place in zip(made, some, strict=True):
                     found[place] = row
             rows += found
     return goal.first_heads(np.stack(rows), len(held.views))
+
+
+def _rows(body: Any, pieces: list[dict[str, Any]], changed: Mapping[str, Any] = MappingProxyType({})) -> Any:
+    """Return the rows of a batch, which is in pieces, one below the other."""
+    made = [body({**piece, **changed}).flatten(1) for piece in pieces]
+    return need("torch", extra="torch").cat(made)
 
 
 def _model(body: Any, heads: list[tuple[Any, Any]], goal: Goal, settings: Settings) -> Any:
@@ -168,25 +172,19 @@ def _model(body: Any, heads: list[tuple[Any, Any]], goal: Goal, settings: Settin
             self.heads = torch.nn.ModuleList(_linear(*head) for head in heads)
             self.register_buffer("mean", mean)
             self.register_buffer("spread", spread)
-            self.factors = torch.nn.ParameterList()
-            self.matrices = [i for i, weight in enumerate(body.weights) if weight.ndim == 2]
+            thin: dict[str, Any] = {}
             if settings.adapter == "lora":
                 body.requires_grad_(False)
-                for i in self.matrices:
-                    rows, columns = body.weights[i].shape
-                    self.factors.append(torch.nn.Parameter(torch.randn(rows, RANK) / RANK**0.5))
-                    self.factors.append(torch.nn.Parameter(torch.zeros(RANK, columns)))
+                thin = _adapters.factors(body.names, body.weights)
+            self.weights = dict(zip(body.names, body.weights, strict=True))
+            self.thin, self.factors = list(thin), torch.nn.ParameterList(thin.values())
 
-        def tuned(self) -> list[Any]:
-            """Return the weights of the tail, with their factors."""
-            weights = list(self.body.weights)
-            for place, i in enumerate(self.matrices if len(self.factors) else ()):
-                weights[i] = weights[i] + self.factors[2 * place] @ self.factors[2 * place + 1]
-            return weights
+        def tuned(self) -> dict[str, Any]:
+            """Return what is trained of the tail, by name."""
+            return dict(zip(self.thin, self.factors, strict=True)) or self.weights
 
         def forward(self, given: Any) -> list[Any]:
-            changed = dict(zip(self.body.names, self.tuned(), strict=True)) if len(self.factors) else {}
-            rows = self.body({**given, **changed}).flatten(1)
+            rows = _rows(self.body, given, _adapters.added(self.weights, self.tuned()))
             if goal.contrast:
                 return [rows]
             scaled = (rows - self.mean) / self.spread
@@ -217,23 +215,22 @@ class _Order:
         """Return activations, and the samples and shares of their loss."""
         dice = np.random.default_rng((self._settings.seed, step))
         rows = self._of_classes(dice) if self._goal.contrast else self._of_epoch(step)
+        if self._held.ragged:  # the pieces of the batch are of similar lengths then
+            rows = rows[np.argsort(self._lengths[rows], kind="stable")]
         given = self._held.batch(rows, dice.integers(0, len(self._held.views), len(rows)))
         share, others = 1.0, rows
         if self._settings.mixup and not self._held.ragged and not self._goal.contrast:
             share = float(dice.beta(self._settings.mixup, self._settings.mixup))
             order = dice.permutation(len(rows))
-            given[self._held.cut] = share * given[self._held.cut] + (1 - share) * given[self._held.cut][order]
+            maps = given[0][self._held.cut]
+            given[0][self._held.cut] = share * maps + (1 - share) * maps[order]
             others = rows[order]
         return given, (rows, others, share)
 
     def _of_epoch(self, step: int) -> npt.NDArray[np.int64]:
-        """Return samples of a new permutation each epoch; texts of similar lengths together."""
+        """Return samples of a new permutation each epoch."""
         epoch, place = divmod(step, self.steps)
         order = np.random.default_rng((self._settings.seed, epoch, 1)).permutation(len(self._held))
-        if self._held.ragged:
-            some = SORTED * self.size
-            parts = [order[at : at + some] for at in range(0, len(order), some)]
-            order = np.concatenate([part[np.argsort(self._lengths[part], kind="stable")] for part in parts])
         return order[place * self.size : (place + 1) * self.size]
 
     def _of_classes(self, dice: np.random.Generator) -> npt.NDArray[np.int64]:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import torch
 
 
+#: Samples with lengths that are filled up to the same one.
+PIECE = 8
+
+
 @dataclass(frozen=True)
 class Activations:
     """Activations of all samples.
@@ -50,13 +54,22 @@ class Activations:
         """Return the number of tokens of each sample; ones where samples have none."""
         return np.array([len(row) for row in self.views[0]] if self.ragged else [1] * len(self), np.int64)
 
-    def batch(self, rows: Iterable[int], views: Iterable[int]) -> dict[str, torch.Tensor]:
-        """Return what the tail takes, of one view of each of some samples."""
-        torch = need("torch", extra="torch")
+    def batch(self, rows: Iterable[int], views: Iterable[int]) -> list[dict[str, torch.Tensor]]:
+        """Return what the tail takes, of one view of each of some samples: a dictionary for each piece of the batch.
+
+        Samples with lengths are in pieces of `PIECE`, and only those of one piece are filled up to the same length:
+        with samples in the order of their lengths, that halves what is computed. Others are in one piece.
+        """
         chosen = [self.views[view][row] for row, view in zip(rows, views, strict=True)]
-        if not self.ragged:
-            blank = np.zeros((len(chosen), *self.piece), np.uint8)
-            return {self.cut: torch.from_numpy(np.stack(chosen)).float(), graph.INPUT: torch.from_numpy(blank)}
+        if self.ragged:
+            return [self._filled(chosen[at : at + PIECE]) for at in range(0, len(chosen), PIECE)]
+        torch = need("torch", extra="torch")
+        blank = np.zeros((len(chosen), *self.piece), np.uint8)
+        return [{self.cut: torch.from_numpy(np.stack(chosen)).float(), graph.INPUT: torch.from_numpy(blank)}]
+
+    def _filled(self, chosen: list[npt.NDArray[Any]]) -> dict[str, torch.Tensor]:
+        """Return samples with lengths, filled up to the longest, and where they are not."""
+        torch = need("torch", extra="torch")
         longest = max(map(len, chosen))
         held = np.zeros((len(chosen), longest, chosen[0].shape[1]), np.float32)
         tokens = np.full((len(chosen), longest), modalities.text.PADDING, np.int32)

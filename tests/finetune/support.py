@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import helper, numpy_helper
 
+from skltransfer._engine import graph
+from skltransfer.finetune import _interpreter
 from skltransfer.testing import SIDE, make_graph, save_backbone
 
 node = helper.make_node
@@ -43,9 +46,9 @@ def residual(*, half: bool = False, shared: bool = False, channels: int = 3) -> 
     return make_graph(nodes, {"x": ("float32", ["n", channels, SIDE, SIDE])}, "embedding", **weights)
 
 
-def save(folder: Path, graph: onnx.ModelProto | None = None) -> str:
+def save(folder: Path, model: onnx.ModelProto | None = None) -> str:
     """Save a backbone that takes images of `SIDE` pixels; return its path."""
-    return str(save_backbone(residual() if graph is None else graph, folder, layer="embedding"))
+    return str(save_backbone(residual() if model is None else model, folder, layer="embedding"))
 
 
 def stripes(n: int, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
@@ -67,3 +70,20 @@ def weights_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:
 
 def names(tails: Sequence) -> list[str]:
     return [tail.cut for tail in tails]
+
+
+def assert_tail_agrees(plan, parts, tail) -> None:
+    """Compare a tail in torch with the graph in ONNX Runtime, and look whether every weight of it can learn."""
+    import torch
+
+    whole = onnx.ModelProto.FromString(parts.model.SerializeToString())
+    whole.graph.output.append(onnx.ValueInfoProto(name=tail.cut))
+    samples = plan.preparer().probe(None)
+    session = onnxruntime.InferenceSession(whole.SerializeToString(), providers=["CPUExecutionProvider"])
+    rows, held = session.run(None, {graph.INPUT: samples})
+    module = _interpreter.module(parts, tail)
+    found = module({tail.cut: torch.from_numpy(held), graph.INPUT: torch.from_numpy(samples)})
+    np.testing.assert_allclose(found.detach().numpy(), rows, atol=1e-5 * np.abs(rows).max())
+    # Weighted: squares of what a last layer normalizes always have the same sum.
+    (found * torch.linspace(1, 2, found.shape[-1])).square().sum().backward()
+    assert all(weight.grad.abs().sum() > 0 for weight in module.weights)

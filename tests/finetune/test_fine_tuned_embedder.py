@@ -6,8 +6,10 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -18,7 +20,8 @@ import skltransfer
 from skltransfer import PretrainedEmbedder, load_card
 from skltransfer.errors import ModelChangedError, SampleError, TuningError
 from skltransfer.finetune import FineTunedEmbedder, _store, _train
-from tests.finetune.support import residual, save, stripes
+from skltransfer.testing import SIDE, make_graph
+from tests.finetune.support import node, residual, save, stripes, weights_of
 
 torch = pytest.importorskip("torch")
 
@@ -172,6 +175,127 @@ def test_several_targets_with_missing_labels_train_one_tail(model, container):
     size = size**2
     other = tuner(model, epochs=1).fit(IMAGES, container({"kind": kind, "size": size}))
     assert any((other.tuned_[name] != fitted.tuned_[name]).any() for name in fitted.tuned_)
+
+
+def test_several_targets_take_one_pass_of_the_trunk(model):
+    runs = []
+    for y in (LABELS, {"kind": LABELS, "size": np.linspace(0, 1, len(LABELS))}):
+        skltransfer.reset()
+        tuner(model, epochs=1, views=3).fit(IMAGES, y)
+        runs.append(skltransfer.rows_run())
+    assert runs[0] == runs[1]
+    assert runs[0] >= 3 * len(IMAGES)
+
+
+def test_epochs_are_fewer_the_more_samples_and_the_fewest_for_texts(model, tmp_path):
+    from skltransfer.testing import save_text_backbone, text_backbone
+
+    (tmp_path / "texts").mkdir()
+    path = save_text_backbone(text_backbone(), tmp_path / "texts")
+
+    def epochs(model, n):
+        tuned = FineTunedEmbedder(PretrainedEmbedder(model))
+        return tuned._settings(tuned._backbone()._planned().plan, n).epochs
+
+    assert [epochs(model, n) for n in (100, 2_500, 6_000, 90_000)] == [12, 12, 5, 3]
+    assert [epochs(path, n) for n in (100, 250, 616, 1_000, 90_000)] == [12, 12, 5, 3, 3]
+
+
+def test_learning_rate_is_the_card_s_unless_given():
+    for given, want in ((None, 1e-3), (0.02, 0.02)):
+        tuned = FineTunedEmbedder(PretrainedEmbedder("vision-mini"), learning_rate=given)
+        assert tuned._settings(tuned._backbone()._planned().plan, 100).learning_rate == want
+
+
+def matrices(tmp_path) -> str:
+    """Save a backbone whose last layers are matrices."""
+    random = np.random.default_rng(0)
+    nodes = [
+        node("Conv", ["x", "stem"], ["maps"]),
+        node("Relu", ["maps"], ["kept"]),
+        node("Flatten", ["kept"], ["flat"]),
+        node("MatMul", ["flat", "first"], ["one"]),
+        node("Relu", ["one"], ["between"]),
+        node("MatMul", ["between", "second"], ["embedding"]),
+    ]
+    shapes = {"stem": (4, 3, 3, 3), "first": (4 * (SIDE - 2) ** 2, 64), "second": (64, 32)}
+    weights = {name: random.normal(0, 0.1, shape).astype(np.float32) for name, shape in shapes.items()}
+    (tmp_path / "matrices").mkdir()
+    return save(
+        tmp_path / "matrices", make_graph(nodes, {"x": ("float32", ["n", 3, SIDE, SIDE])}, "embedding", **weights)
+    )
+
+
+def test_lora_keeps_thin_factors_and_gives_whole_matrices_back(tmp_path):
+    path = matrices(tmp_path)
+    chosen = {"cut": "flat", "views": 1, "epochs": 3, "adapter": "lora", "learning_rate": 1e-3}
+    fitted = FineTunedEmbedder(PretrainedEmbedder(path), **chosen).fit(IMAGES, LABELS)
+    shapes = {name: value.shape for name, value in fitted.tuned_.items()}
+    inner = 4 * (SIDE - 2) ** 2
+    assert shapes == {
+        "first~left": (inner, 8),
+        "first~right": (8, 64),
+        "second~left": (64, 8),
+        "second~right": (8, 32),
+    }
+    assert fitted.n_trained_ == 8 * (inner + 64 + 64 + 32)
+    fitted.save(tmp_path / "saved")
+    start = weights_of(onnx.load(path))
+    end = weights_of(onnx.load(tmp_path / "saved" / "model.onnx"))
+    np.testing.assert_array_equal(end["stem"], start["stem"])
+    for name in ("first", "second"):
+        change = fitted.tuned_[f"{name}~left"] @ fitted.tuned_[f"{name}~right"]
+        assert np.abs(change).max() > 0
+        np.testing.assert_allclose(end[name], start[name] + change, rtol=1e-6, atol=1e-6)
+    half = FineTunedEmbedder(PretrainedEmbedder(path), **chosen, average=0.5).fit(IMAGES, LABELS)
+    np.testing.assert_allclose(half.tuned_["first~left"], fitted.tuned_["first~left"])
+    np.testing.assert_allclose(half.tuned_["first~right"], fitted.tuned_["first~right"] / 2)
+
+
+def test_lora_without_matrices_is_refused(model):
+    with pytest.raises(TuningError, match="'lora' is for matrices"):
+        tuner(model, adapter="lora").fit(IMAGES, LABELS)
+
+
+def test_class_weight_is_a_weight_of_the_samples(model):
+    weights = np.where(LABELS == "upright", 3.0, 1.0)
+    first = tuner(model, epochs=1, class_weight={"upright": 3.0, "level": 1.0}).fit(IMAGES, LABELS).tuned_
+    second = tuner(model, epochs=1).fit(IMAGES, LABELS, sample_weight=weights).tuned_
+    plain = tuner(model, epochs=1).fit(IMAGES, LABELS).tuned_
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
+        assert (first[name] != plain[name]).any()
+
+
+def test_callbacks_and_the_bar_count_epochs(model, monkeypatch):
+    pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
+    tqdm = pytest.importorskip("tqdm.auto")
+    bars, ended = [], []
+    monkeypatch.setattr(
+        tqdm, "tqdm", lambda *args, real=tqdm.tqdm, **more: bars.append(real(*args, **more)) or bars[-1]
+    )
+
+    class Recorder:
+        max_propagation_depth = None
+        setup = teardown = on_fit_task_begin = lambda self, estimator, context: None
+
+        def on_fit_task_end(self, estimator, context):
+            ended.append(context.task_name)
+
+    tuner(model, epochs=4, verbose=1).set_callbacks(Recorder()).fit(IMAGES, LABELS)
+    assert len(ended) == 4 + 1  # that of the fit itself comes last
+    assert [(bar.n, bar.total) for bar in bars] == [(4, 4)]
+
+
+def test_weights_are_routed_through_a_pipeline(model):
+    weights = np.linspace(0, 1, len(LABELS))
+    with config_context(enable_metadata_routing=True):
+        asking = tuner(model, epochs=1).set_fit_request(sample_weight=True)
+        pipeline = make_pipeline(asking, LogisticRegression(max_iter=5000).set_fit_request(sample_weight=False))
+        routed = pipeline.fit(IMAGES, LABELS, sample_weight=weights)[0].tuned_
+    direct = tuner(model, epochs=1).fit(IMAGES, LABELS, sample_weight=weights).tuned_
+    for name in direct:
+        np.testing.assert_array_equal(routed[name], direct[name])
 
 
 def test_samples_of_weight_zero_do_not_count(model):

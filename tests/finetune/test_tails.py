@@ -1,8 +1,6 @@
 """Where graphs may be cut, what is trained behind a cut, and weights put back."""
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -13,7 +11,7 @@ from skltransfer._engine import plan as plans  # noqa: E402
 from skltransfer.errors import LayerError, TuningError  # noqa: E402
 from skltransfer.finetune import _cuts, _interpreter  # noqa: E402
 from skltransfer.testing import SIDE, make_graph  # noqa: E402
-from tests.finetune.support import BLOCKS, node, residual, save  # noqa: E402
+from tests.finetune.support import BLOCKS, assert_tail_agrees, node, residual, save  # noqa: E402
 
 
 def planned(model: str, **choices):
@@ -75,16 +73,7 @@ def test_what_the_tail_reads_of_the_samples_is_no_more_than_a_mask(tmp_path):
 def test_tail_computes_the_rows_of_the_graph(name, cut):
     plan = planned(name)
     parts = _cuts.taken_apart(plan)
-    whole = onnx.ModelProto.FromString(parts.model.SerializeToString())
-    whole.graph.output.append(onnx.ValueInfoProto(name=cut))
-    samples = plan.preparer().probe(None)
-    session = onnxruntime.InferenceSession(whole.SerializeToString(), providers=["CPUExecutionProvider"])
-    rows, held = session.run(None, {graph.INPUT: samples})
-    module = _interpreter.module(parts, parts.tail(cut))
-    found = module({cut: torch.from_numpy(held), graph.INPUT: torch.from_numpy(samples)})
-    np.testing.assert_allclose(found.detach().numpy(), rows, atol=1e-5 * np.abs(rows).max())
-    found.square().sum().backward()
-    assert all(weight.grad.abs().sum() > 0 for weight in module.weights)
+    assert_tail_agrees(plan, parts, parts.tail(cut))
 
 
 def test_unknown_operator_is_named(tmp_path):

@@ -15,7 +15,7 @@ from skltransfer._engine.modalities.image._geometry import fit, fit_views
 from skltransfer.cards import ImageSpec
 from skltransfer.cli import main
 from skltransfer.errors import SampleError
-from skltransfer.finetune import FineTunedEmbedder, _trunk
+from skltransfer.finetune import FineTunedEmbedder, _cuts, _interpreter, _train, _trunk
 from tests.finetune.support import save, stripes
 
 IMAGES, LABELS = stripes(24)
@@ -119,11 +119,26 @@ def test_texts_have_their_own_lengths_and_a_mask(tmp_path):
     plan = plans.make(catalog.load_card(path), runtime.Device())
     held = _trunk.activations(["a good day", "a"], plan, "states", 8, None, stream.Options())
     assert len(held.views) == 1
-    given = held.batch([0, 1], [0, 0])
+    (given,) = held.batch([0, 1], [0, 0])
     lengths = held.lengths()
     assert lengths[0] > lengths[1]
     np.testing.assert_array_equal((given["skltransfer_samples"].numpy() >= 0).sum(1), lengths)
     assert not given["states"][1, lengths[1] :].any()
+
+
+def test_texts_are_filled_up_to_the_longest_of_their_piece_alone(tmp_path):
+    from skltransfer.testing import save_text_backbone, text_backbone
+
+    path = save_text_backbone(text_backbone(), tmp_path)
+    plan = plans.make(catalog.load_card(path), runtime.Device())
+    texts = [" ".join(["good"] * (1 + i)) for i in range(20)]
+    held = _trunk.activations(texts, plan, "states", 1, None, stream.Options())
+    pieces = held.batch(range(20), [0] * 20)
+    assert [len(piece["states"]) for piece in pieces] == [8, 8, 4]
+    assert [piece["states"].shape[1] for piece in pieces] == [held.lengths()[i] for i in (7, 15, 19)]
+    parts = _cuts.taken_apart(plan)
+    rows = _train._rows(_interpreter.module(parts, parts.tail("states")), pieces).detach().numpy()
+    np.testing.assert_allclose(rows, PretrainedEmbedder(path).transform(texts), atol=1e-3 * np.abs(rows).max())
 
 
 def test_command_line_writes_a_card_of_a_folder(tmp_path, capsys):
