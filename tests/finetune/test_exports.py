@@ -21,8 +21,8 @@ NETWORKS = {
     "resnet18": {"layers": (1, 1, 1, 2), "zero_init_last": False},  # zeros would keep gradients from what lies before
     "mobilenetv3_small_100": {},
     "convnext_tiny": {"depths": (1, 1, 2, 1)},
-    "vit_small_patch16_224": {"depth": 2, "img_size": 64},
-    "vit_small_patch14_reg4_dinov2": {"depth": 2, "img_size": 56},
+    "vit_small_patch16_224": {"depth": 3, "img_size": 64},
+    "vit_small_patch14_reg4_dinov2": {"depth": 3, "img_size": 56},
 }
 SHARED = [
     "mobilenet_v1_0.25_128",
