@@ -379,7 +379,7 @@ class ObjectDetector(CallbackSupportMixin, BaseEstimator):
     def _regions(self) -> Regions:
         """Return the second stage, with the estimators of the parameters."""
         regressor = Ridge(alpha=BOX_ALPHA, copy_X=False) if self.box_regressor is None else self.box_regressor
-        classifier = LogisticRegression(C=CLASS_C, max_iter=1000) if self.box_classifier is None else self.box_classifier
+        classifier = LogisticRegression(C=CLASS_C, max_iter=500) if self.box_classifier is None else self.box_classifier
         return Regions(regressor, classifier, self.kernel, stages=self.stages, object_size=self.object_size_)
 
     def _detect(self, levels: Sequence[Level], least: float) -> dict[str, npt.NDArray[Any]]:
