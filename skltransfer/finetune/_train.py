@@ -176,15 +176,18 @@ def _model(body: Any, heads: list[tuple[Any, Any]], goal: Goal, settings: Settin
             if settings.adapter == "lora":
                 body.requires_grad_(False)
                 thin = _adapters.factors(body.names, body.weights)
-            self.weights = dict(zip(body.names, body.weights, strict=True))
             self.thin, self.factors = list(thin), torch.nn.ParameterList(thin.values())
 
         def tuned(self) -> dict[str, Any]:
             """Return what is trained of the tail, by name."""
-            return dict(zip(self.thin, self.factors, strict=True)) or self.weights
+            return dict(zip(self.thin, self.factors, strict=True)) or self.whole()
+
+        def whole(self) -> dict[str, Any]:
+            """Return the weights of the tail, by name."""
+            return dict(zip(self.body.names, self.body.weights, strict=True))
 
         def forward(self, given: Any) -> list[Any]:
-            rows = _rows(self.body, given, _adapters.added(self.weights, self.tuned()))
+            rows = _rows(self.body, given, _adapters.added(self.whole(), self.tuned()))
             if goal.contrast:
                 return [rows]
             scaled = (rows - self.mean) / self.spread

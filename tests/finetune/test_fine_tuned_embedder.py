@@ -18,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 import skltransfer
 from skltransfer import PretrainedEmbedder, load_card
+from skltransfer._engine.training._batches import map_tensors
 from skltransfer.errors import ModelChangedError, SampleError, TuningError
 from skltransfer.finetune import FineTunedEmbedder, _store, _train
 from skltransfer.testing import SIDE, make_graph
@@ -250,6 +251,23 @@ def test_lora_keeps_thin_factors_and_gives_whole_matrices_back(tmp_path):
     half = FineTunedEmbedder(PretrainedEmbedder(path), **chosen, average=0.5).fit(IMAGES, LABELS)
     np.testing.assert_allclose(half.tuned_["first~left"], fitted.tuned_["first~left"])
     np.testing.assert_allclose(half.tuned_["first~right"], fitted.tuned_["first~right"] / 2)
+
+
+@pytest.mark.parametrize("adapter", [None, "lora"])
+def test_a_step_of_training_stays_on_its_device(tmp_path, monkeypatch, adapter):
+    """The meta device has no numbers: what is left behind on the CPU cannot be mixed with its tensors."""
+
+    def step(module, batches, loss, settings, **choices):
+        inputs, targets = map_tensors(lambda tensor: tensor.to(settings.device), batches(0))
+        value = loss(module.to(settings.device)(inputs), targets)
+        value.backward()
+        gradients = [weight.grad.device.type for weight in module.parameters() if weight.requires_grad]
+        assert (value.device.type, {*gradients}) == ("meta", {"meta"})
+        raise InterruptedError
+
+    monkeypatch.setattr(_train.training, "train", step)
+    with pytest.raises(InterruptedError):
+        tuner(matrices(tmp_path), cut="flat", adapter=adapter, device="meta", mixup=0.5).fit(IMAGES, LABELS)
 
 
 def test_lora_without_matrices_is_refused(model):
