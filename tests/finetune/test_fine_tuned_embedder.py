@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 import skltransfer
 from skltransfer import PretrainedEmbedder, load_card
 from skltransfer._engine.training._batches import map_tensors
+from skltransfer.cli import main
 from skltransfer.errors import ModelChangedError, SampleError, TuningError
 from skltransfer.finetune import FineTunedEmbedder, _store, _train
 from skltransfer.testing import SIDE, make_graph
@@ -134,6 +135,10 @@ def test_saved_folder_is_an_ordinary_card(model, tmp_path):
     assert fitted.parent_sha256_ in card.source
     assert "64" in card.source
     np.testing.assert_allclose(PretrainedEmbedder(str(folder)).transform(OTHERS), fitted.transform(OTHERS), atol=1e-5)
+    eight = PretrainedEmbedder(str(folder), precision="int8").transform(OTHERS)
+    wanted = fitted.transform(OTHERS)
+    assert 0 < np.abs(eight - wanted).max() < 0.1 * np.abs(wanted).max()
+    assert main(["models", "verify", str(folder)]) == 0
     with pytest.raises(TuningError, match="exists; name a folder that does not"):
         fitted.save(folder)
     with pytest.raises(TuningError, match="There is no folder"):
