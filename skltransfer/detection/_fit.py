@@ -16,7 +16,7 @@ from skltransfer.detection._cells import IGNORED, Cells, CellSums, Scene, class_
 from skltransfer.detection._pyramid import Seen, choose_scales, read_some
 from skltransfer.detection._regions import Sample, choose
 from skltransfer.detection._targets import Target, check_inside, named
-from skltransfer.errors import Failure, InputWarning, warn
+from skltransfer.errors import BadSamplesWarning, Failure, InputWarning, warn
 
 #: Overlaps at which the recall of proposals is told.
 RECALLS = (0.5, 0.7)
@@ -116,8 +116,7 @@ def warn_of_unreachable(lost: npt.NDArray[np.intp], scales: Sequence[int]) -> No
 def warn_of_failures(failures: Sequence[Failure]) -> None:
     """Warn of images that were left out."""
     if failures:
-        shown = "; ".join(map(str, failures[:3]))
-        warn(f"{len(failures)} images cannot be read and have no boxes: {shown}.", InputWarning)
+        warn(BadSamplesWarning(failures, "images cannot be read and have no boxes"))
 
 
 def halves(scenes: Sequence[Scene], lost: npt.NDArray[np.intp], random: np.random.Generator) -> dict[int, int]:

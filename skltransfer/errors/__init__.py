@@ -260,7 +260,7 @@ class SklTransferWarning(UserWarning):
 
 
 class BadSamplesWarning(SklTransferWarning):
-    """Some rows are NaN because their samples could not be embedded.
+    """Some samples have no result, as a row of NaN, because they could not be embedded.
 
     Attributes
     ----------
@@ -268,15 +268,15 @@ class BadSamplesWarning(SklTransferWarning):
         All failed samples, in the order of X.
     """
 
-    def __init__(self, failures: Sequence[Failure]) -> None:
-        super().__init__(failures)
-        self.failures = tuple(failures)
+    def __init__(self, failures: Sequence[Failure], outcome: str = "rows are NaN") -> None:
+        super().__init__(failures, outcome)
+        self.failures, self._outcome = tuple(failures), outcome
 
     def __str__(self) -> str:
         """Format with the first three failures."""
         shown = "; ".join(map(str, self.failures[:3]))
         more = f"; and {len(self.failures) - 3} more" if len(self.failures) > 3 else ""
-        return f"{len(self.failures)} rows are NaN: {shown}{more}. The warning's `failures` lists them all."
+        return f"{len(self.failures)} {self._outcome}: {shown}{more}. The warning's `failures` lists them all."
 
 
 class DeviceWarning(SklTransferWarning):

@@ -104,10 +104,11 @@ class Parts:
             self.before, self.after = _joined(steps[:place]), _joined(steps[place + 1 :])
             self.embedder: Any = _ready(copy.copy(steps[place]), n_jobs, cache=None)
         else:
-            self.before, self.embedder, self.after = None, None, copy.deepcopy(estimator) if held else estimator
-            # Of the methods of one unit only the first embeds: the others find the rows in memory.
-            for embedder in embedders(self.after):
-                _ready(embedder, n_jobs, cache="memory")
+            tolerant = any(map(_is_tolerant, nested(estimator)))
+            self.before, self.embedder, self.after = None, None, copy.deepcopy(estimator) if tolerant else estimator
+            # Of the methods of one unit only the first embeds: the others find the rows in memory. A detector has one.
+            for part in filter(_is_tolerant, nested(self.after)):
+                _ready(part, n_jobs, cache="memory" if isinstance(part, PretrainedEmbedder) else None)
 
     def embedders(self) -> list[PretrainedEmbedder]:
         """Return every embedder; the fitted model of each is checked."""
@@ -179,26 +180,37 @@ def _joined(steps: list[Any]) -> Any:
     return make_pipeline(*steps)
 
 
-def _ready(embedder: PretrainedEmbedder, n_jobs: int | None, cache: str | None) -> PretrainedEmbedder:
+def _is_tolerant(estimator: BaseEstimator) -> bool:
+    """Return whether an estimator can be told to go on where samples cannot be read."""
+    return "on_error" in vars(estimator)
+
+
+def _ready(part: Any, n_jobs: int | None, cache: str | None) -> Any:
     """Set what a job needs."""
-    embedder.cache, embedder.on_error, embedder.output, embedder.verbose = cache, "nan", "numpy", 0
+    chosen = {"cache": cache, "on_error": "nan", "output": "numpy", "verbose": 0}
     if n_jobs is not None:
-        embedder.n_jobs = n_jobs
-    return embedder
+        chosen["n_jobs"] = n_jobs
+    vars(part).update({name: value for name, value in chosen.items() if name in vars(part)})
+    return part
 
 
-def embedders(value: Any, seen: set[int] | None = None) -> Iterator[PretrainedEmbedder]:
+def embedders(estimator: Any) -> Iterator[PretrainedEmbedder]:
     """Yield the embedders that an estimator holds as parameters or has fitted."""
+    return (part for part in nested(estimator) if isinstance(part, PretrainedEmbedder))
+
+
+def nested(value: Any, seen: set[int] | None = None) -> Iterator[BaseEstimator]:
+    """Yield an estimator and those it holds as parameters or has fitted; what an embedder holds is its own."""
     seen = set() if seen is None else seen
     if id(value) in seen:
         return
     seen.add(id(value))
-    if isinstance(value, PretrainedEmbedder):
+    if isinstance(value, BaseEstimator):
         yield value
-    elif isinstance(value, BaseEstimator):
-        yield from embedders(list(vars(value).values()), seen)
+        if not isinstance(value, PretrainedEmbedder):
+            yield from nested(list(vars(value).values()), seen)
     elif isinstance(value, dict):
-        yield from embedders(list(value.values()), seen)
+        yield from nested(list(value.values()), seen)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from embedders(item, seen)
+            yield from nested(item, seen)

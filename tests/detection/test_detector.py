@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score, l
 import skltransfer
 from skltransfer import load_card
 from skltransfer.detection import ObjectDetector, _projection, average_precision, detection_scorer
-from skltransfer.errors import ExportError, InputWarning, LayerError, ModelChangedError, SampleError
+from skltransfer.errors import BadSamplesWarning, ExportError, InputWarning, LayerError, ModelChangedError, SampleError
 from skltransfer.export import to_onnx
 from skltransfer.scoring import score
 from tests.detection.support import QUICK, scenes
@@ -128,9 +128,9 @@ def test_labels_may_be_of_any_kind(labels):
 def test_bad_images_are_left_out_on_request(fitted):
     images, targets = scenes(5)
     detector = ObjectDetector(**QUICK, on_error="nan", mirror=False, scales=(320,))
-    with pytest.warns(InputWarning, match="1 images cannot be read and have no boxes: sample 2"):
+    with pytest.warns(BadSamplesWarning, match="1 images cannot be read and have no boxes: sample 2"):
         detector.fit([*images[:2], b"broken", *images[3:]], targets)
-    with pytest.warns(InputWarning, match="sample 1"):
+    with pytest.warns(BadSamplesWarning, match="sample 1"):
         found = detector.predict([images[0], b"broken", images[1]])
     assert [len(one["boxes"]) > 0 for one in found] == [True, False, True]
     with pytest.raises(SampleError, match="sample 1"):
@@ -184,6 +184,19 @@ def test_batch_scoring_writes_boxes_as_lists(fitted, tmp_path):
     for row, found in zip(rows, fitted.predict([*images, blank, blank]), strict=True):
         assert np.allclose(np.reshape(row["prediction_boxes"], (-1, 4)), found["boxes"], atol=0.2)
         assert row["prediction_labels"] == found["labels"].tolist()
+
+
+def test_batch_scoring_names_the_image_that_cannot_be_read(fitted, tmp_path):
+    pq = pytest.importorskip("pyarrow.parquet")
+    images, _ = scenes(2, first=100)
+    done = score(fitted, [images[0], b"no image", images[1]], tmp_path, progress=False)
+    assert (done.rows, done.failed) == (3, 1)
+    (part,) = [pq.read_table(path).to_pylist() for path in tmp_path.glob("part-*")]
+    assert "format" in part[1]["error"] or "image" in part[1]["error"]
+    assert part[1]["prediction_boxes"] is None
+    assert [row["error"] for row in part[::2]] == [None, None]
+    assert part[2]["prediction_labels"] == fitted.predict(images[1:])[0]["labels"].tolist()
+    assert fitted.on_error == "raise"  # a copy was told to go on
 
 
 def test_fruit_is_found(shared):
