@@ -47,7 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run ``skltransfer score``: this process watches over the one that scores."""
     if not args.here and not scoring.is_finished(args.output):
-        return scoring.supervise([*_typed(args), "--here"], args.output)
+        status = scoring.supervise([*_typed(args), "--here"], args.output)
+        if status > 128:
+            _say_interrupted(args)
+        return status
     if args.here:
         scoring.end_with_parent()
     scoring.end_on_sigterm()
@@ -58,11 +61,16 @@ def run(args: argparse.Namespace) -> int:
         complain(err)
         return MISSING
     except (KeyboardInterrupt, SystemExit):
-        complain(f"interrupted; the parts in {args.output} are whole. Run the same again to go on.")
+        if not args.here:  # else the process above says it, also where this one has no time to
+            _say_interrupted(args)
         raise
     parts = scoring.compact(args.output) if args.compact else scored.parts
     say(f"{scored.rows:,} rows, {scored.failed:,} failed, {parts:,} parts in {visible(args.output)}")
     return SOME_FAILED if scored.failed else 0
+
+
+def _say_interrupted(args: argparse.Namespace) -> None:
+    complain(f"interrupted; the parts in {args.output} are whole. Run the same again to go on.")
 
 
 def _typed(args: argparse.Namespace) -> list[str]:

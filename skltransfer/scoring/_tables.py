@@ -111,7 +111,8 @@ class Parquet(Table):
     def _open(self, file: int) -> Any:
         pq, path = need("pyarrow.parquet", extra="score"), self.files[file].path
         try:
-            return pq.ParquetFile(_native(path))
+            # What is read ahead lies in threads of Arrow; of a file of Python, see `_formats.of_parquet`.
+            return pq.ParquetFile(_native(path), pre_buffer=not is_address(path))
         except (ValueError, OSError) as err:  # pyarrow's errors derive from these
             raise TableError(f"{shorten(repr(path))} cannot be read as Parquet ({shorten(str(err))}).") from err
 

@@ -5,7 +5,9 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from sklearn.pipeline import make_pipeline
@@ -200,3 +202,16 @@ def test_the_job_ends_when_the_process_above_it_is_killed(tmp_path, texts, lines
     job.kill()
     job.communicate()
     assert psutil.wait_procs([child], timeout=10)[1] == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted where Linux shows them")
+def test_bytes_of_parquet_are_read_without_another_thread():
+    """A thread of Arrow that lets go of them while Python ends aborts the process (seen once in ten ends)."""
+    count = (
+        "import os, pyarrow as pa; from skltransfer.scoring._formats import of_parquet, to_parquet;"
+        "data = to_parquet(pa.table({'a': ['x', 'y'] * 5000, 'b': range(10000)}));"
+        "before = len(os.listdir('/proc/self/task')); table = of_parquet(data);"
+        "print(table.num_rows, len(os.listdir('/proc/self/task')) - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", count], env=environment(), capture_output=True, text=True, check=True)
+    assert done.stdout == "10000 0\n"
