@@ -351,8 +351,8 @@ class ObjectDetector(CallbackSupportMixin, BaseEstimator):
         """Return the SHA-256 of the backbone's files."""
         return sized(backbone, (MULTIPLE, MULTIPLE), self._choices()).plan.recipe.graph
 
-    def _settings(self, backbone: Backbone) -> Settings:
-        return Settings(backbone, self.projections_, self._choices(), self.cache, self.n_jobs)
+    def _settings(self, backbone: Backbone, *, shrink: bool = False) -> Settings:
+        return Settings(backbone, self.projections_, self._choices(), self.cache, self.n_jobs, shrink)
 
     def _unchanged(self) -> Backbone:
         """Open the backbone, and refuse another than that of `fit`."""
@@ -372,7 +372,7 @@ class ObjectDetector(CallbackSupportMixin, BaseEstimator):
         self.scales_ = given or _fit.scales_for(placed.values(), self.object_size_)
         backbone = open_backbone(self.backbone, self.layers_)
         self.projections_ = generic(backbone, self.components, self._choices())
-        settings, unreadable = self._settings(backbone), failures if skip else None
+        settings, unreadable = self._settings(backbone, shrink=True), failures if skip else None
         views = seen(samples, self.scales_, settings, mirror=self.mirror, failures=unreadable, progress=report)
         return _fit.scenes(views, placed, self.classes_)
 

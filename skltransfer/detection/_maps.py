@@ -53,6 +53,8 @@ class Settings:
         As in `PretrainedEmbedder`.
     n_jobs : int or None
         As there.
+    shrink : bool
+        Whether runs give their memory back, which takes a little longer: other steps need it afterwards.
     """
 
     backbone: Backbone
@@ -60,6 +62,7 @@ class Settings:
     choices: Mapping[str, Any] = field(default_factory=lambda: {"device": "auto", "precision": "auto"})
     cache: str | os.PathLike[str] | bool | None = "memory"
     n_jobs: int | None = None
+    shrink: bool = False
 
     @property
     def digest(self) -> str:
@@ -194,7 +197,7 @@ def _computed(
         return
     spec = settings.backbone.spec
     inputs = (pixels(picture, longer, spec, mirrored=mirrored) for picture in pictures)
-    options = stream.Options(n_jobs=settings.n_jobs)
+    options = stream.Options(n_jobs=settings.n_jobs, shrink=settings.shrink)
     for batch in stream.batches(Samples(inputs, len(pictures)).items, at_size.plan, options=options):
         for row in batch.rows:
             yield _flat(at_size.maps(row), settings.projections)

@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score, l
 
 import skltransfer
 from skltransfer import load_card
+from skltransfer._engine import runtime
 from skltransfer.detection import ObjectDetector, _projection, average_precision, detection_scorer
 from skltransfer.errors import BadSamplesWarning, ExportError, InputWarning, LayerError, ModelChangedError, SampleError
 from skltransfer.export import to_onnx
@@ -123,6 +124,21 @@ def test_labels_may_be_of_any_kind(labels):
     found = detector.predict(images[:1], score_threshold=0)[0]["labels"]
     assert detector.classes_.tolist() == sorted(labels)
     assert set(found.tolist()) <= set(labels)
+
+
+def test_runs_give_their_memory_back_to_what_is_learned_after_them(monkeypatch):
+    images, targets = scenes(4)
+    asked, real = [], runtime.cancel_switch
+    monkeypatch.setattr(
+        runtime, "cancel_switch", lambda **choices: (asked.append(choices["shrink"]), real(**choices))[1]
+    )
+    detector = ObjectDetector(**{**QUICK, "cache": None}, mirror=False, scales=(320,)).fit(images, targets)
+    assert asked
+    assert all(asked)
+    asked.clear()
+    detector.predict(images)  # a little slower each time, for nothing
+    assert asked
+    assert not any(asked)
 
 
 def test_bad_images_are_left_out_on_request(fitted):

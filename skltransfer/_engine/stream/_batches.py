@@ -48,6 +48,8 @@ class Options:
         Keeps rows on the device. There is no cache then, and no text is cut into windows.
     progress : callable or None
         Called with the number of rows finished so far, after every batch.
+    shrink : bool
+        Whether runs give their memory back, as in `runtime.cancel_switch`; for samples of many megapixels.
     """
 
     n_jobs: int | None = 1
@@ -55,6 +57,7 @@ class Options:
     skip_bad: bool = False
     output: runtime.Torch | None = None
     progress: Callable[[int], object] | None = None
+    shrink: bool = False
 
 
 DEFAULT = Options()
@@ -62,7 +65,9 @@ DEFAULT = Options()
 
 def open_line(plan: Plan, options: Options) -> Line:
     """Return the line of a plan's device; its threads start when they are first needed."""
-    return LINES[plan.device.kind](plan, options.n_jobs, options.batch_size, options.output)
+    line = LINES[plan.device.kind](plan, options.n_jobs, options.batch_size, options.output)
+    line.work.shrink = options.shrink
+    return line
 
 
 def batches(

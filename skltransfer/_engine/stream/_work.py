@@ -167,7 +167,7 @@ class Work(Preparation):
         self, plan: Plan, form: str, batch_size: int | None, output: runtime.Torch | None, step: int = 1
     ) -> None:
         super().__init__(plan)
-        self.output, self.step = output, step
+        self.output, self.step, self.shrink = output, step, False
         self.counted = batch_size is not None
         #: Batch size of the preparer's table: of tokens, the least that is run at once.
         self.least = self.preparer.batch_size(form)
@@ -177,7 +177,7 @@ class Work(Preparation):
     @cached_property
     def cancel(self) -> runtime.Cancel:
         """Switch that ends the runs of this call."""
-        return runtime.cancel_switch()
+        return runtime.cancel_switch(shrink=self.shrink and self.plan.device.kind == "cpu")
 
     def session(self, like: list[Piece] | None, device: runtime.Device | None = None) -> runtime.Session:
         """Return the open session of a device, by default the first; the first call opens it."""
