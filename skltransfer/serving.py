@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-from sklearn.base import BaseEstimator
-
 from skltransfer._engine import stream
+from skltransfer._engine.nested import nested
 from skltransfer.embedder import PretrainedEmbedder
 
 __all__ = ["warm_up"]
@@ -43,25 +41,9 @@ def warm_up(estimator: Any) -> int:
     >>> warm_up(make_pipeline(PretrainedEmbedder(n_jobs=1, cache=None), LogisticRegression()))
     1
     """
-    plans = {plan.recipe.key: plan for plan in (one._planned().plan for one in _embedders(estimator))}
+    embedders = [part for part in nested(estimator) if isinstance(part, PretrainedEmbedder)]
+    plans = {plan.recipe.key: plan for plan in (one._planned().plan for one in embedders)}
     for plan in plans.values():
         plan.preparer()
         stream.open_backbone(plan)
     return len(plans)
-
-
-def _embedders(value: Any, seen: set[int] | None = None) -> Iterator[PretrainedEmbedder]:
-    """Yield the embedders that an estimator holds as parameters or has fitted."""
-    seen = set() if seen is None else seen
-    if id(value) in seen:
-        return
-    seen.add(id(value))
-    if isinstance(value, PretrainedEmbedder):
-        yield value
-    elif isinstance(value, BaseEstimator):
-        yield from _embedders(list(vars(value).values()), seen)
-    elif isinstance(value, dict):
-        yield from _embedders(list(value.values()), seen)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _embedders(item, seen)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skltransfer._engine import graph as backbones
+from skltransfer._engine.nested import nested
 from skltransfer.errors import ExportError, InputWarning, nearest, warn
 from skltransfer.export import _metadata, _outputs, _parity, _write
 from skltransfer.export._forms import Form, form_of
@@ -17,7 +18,7 @@ from skltransfer.export._images import WARNING
 from skltransfer.export._inputs import Input
 from skltransfer.export._outputs import Output, Reference
 from skltransfer.export._rebuild import on_cpu
-from skltransfer.export._walk import Raw, Walk, nested, parts_of
+from skltransfer.export._walk import Raw, Walk, parts_of
 
 if TYPE_CHECKING:
     import onnx
@@ -181,10 +182,12 @@ def _check(path: Path, *, level: str, labels: str) -> None:
 
 def _plans(pipeline: Any) -> list[Plan]:
     """Return the plans of the fitted backbones; those that are not fitted are parameters, as of a search."""
-    fitted = [part for part in nested(pipeline) if hasattr(part, "model_sha256_")]
+    inner = list(nested(pipeline))
+    for part in inner:
+        if reason := getattr(part, "not_exported", None):
+            raise ExportError(f"{type(part).__name__} cannot be exported: {reason}.")
+    fitted = [part for part in inner if hasattr(part, "model_sha256_")]
     found = [parts["backbone"] for part in fitted if "backbone" in (parts := parts_of(part))]
-    if reason := getattr(pipeline, "not_exported", None):
-        raise ExportError(f"{type(pipeline).__name__} cannot be exported: {reason}.")
     if not found:
         raise ExportError(f"{type(pipeline).__name__} holds no fitted PretrainedEmbedder; skl2onnx converts it alone.")
     return found

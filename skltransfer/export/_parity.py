@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from skltransfer._engine import runtime
+from skltransfer._engine.nested import nested
 from skltransfer.errors import ExportError
 from skltransfer.export._inputs import Input
 from skltransfer.export._outputs import Output, Reference, index_of
 from skltransfer.export._texts import library
-from skltransfer.export._walk import nested
 
 #: Fewest samples: fewer show nothing of thresholds and rare classes.
 LEAST = 200

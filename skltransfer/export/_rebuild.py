@@ -6,6 +6,8 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from skltransfer._engine.nested import has_parts
+
 
 def rebuilt(value: Any, change: Callable[[Any], Any]) -> Any:
     """Return a value in which every estimator, and every part of one, is what a function makes of it.
@@ -27,12 +29,6 @@ def rebuilt(value: Any, change: Callable[[Any], Any]) -> Any:
         return value
     held = vars(value)
     return change(with_attributes(value, {name: rebuilt(part, change) for name, part in held.items()}))
-
-
-def has_parts(value: Any) -> bool:
-    """Return whether an object is an estimator, or one of scikit-learn's that may hold some."""
-    known = hasattr(value, "get_params") or type(value).__module__.startswith("sklearn")
-    return known and not isinstance(value, type) and hasattr(value, "__dict__")
 
 
 def with_attributes(value: Any, new: Mapping[str, Any]) -> Any:

@@ -7,7 +7,7 @@ fitted heads by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,6 @@ from skltransfer.export._forms import form_of
 from skltransfer.export._graph import BATCH, Graph, Rows
 from skltransfer.export._inputs import Input, column, named
 from skltransfer.export._linear import Found
-from skltransfer.export._rebuild import has_parts
 
 HEADS: dict[str, Callable[[Graph, Any, Rows], Found | None]] = {**_linear.HEADS, **_trees.HEADS}
 
@@ -237,23 +236,6 @@ def unwrapped(estimator: Any) -> Any:
     if hasattr(estimator, "best_estimator_"):
         return estimator.best_estimator_
     return estimator.estimator if type(estimator).__name__ == "FrozenEstimator" else estimator
-
-
-def nested(value: Any) -> Iterator[Any]:
-    """Yield an estimator and all objects in it, fitted or not, once each."""
-    seen, waiting = set(), [value]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, Mapping):
-            waiting += part.values()
-        elif isinstance(part, list | tuple):
-            waiting += part
-        elif isinstance(part, np.ndarray):
-            waiting += part.ravel().tolist() if part.dtype == object else []
-        elif id(part) not in seen and type(part).__module__.partition(".")[0] not in ("builtins", "numpy"):
-            seen.add(id(part))
-            yield part
-            waiting += vars(part).values() if has_parts(part) else ()
 
 
 def _check_rows(plan: Any) -> None:

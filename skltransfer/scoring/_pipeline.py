@@ -18,6 +18,7 @@ from sklearn.utils._set_output import _get_output_config
 
 import skltransfer.errors as errors
 from skltransfer._engine import planning, process
+from skltransfer._engine.nested import nested
 from skltransfer.embedder import PretrainedEmbedder
 from skltransfer.errors import JobError, MissingDependencyError, shorten
 
@@ -180,9 +181,9 @@ def _joined(steps: list[Any]) -> Any:
     return make_pipeline(*steps)
 
 
-def _is_tolerant(estimator: BaseEstimator) -> bool:
+def _is_tolerant(part: Any) -> bool:
     """Return whether an estimator can be told to go on where samples cannot be read."""
-    return "on_error" in vars(estimator)
+    return isinstance(part, BaseEstimator) and "on_error" in vars(part)
 
 
 def _ready(part: Any, n_jobs: int | None, cache: str | None) -> Any:
@@ -197,20 +198,3 @@ def _ready(part: Any, n_jobs: int | None, cache: str | None) -> Any:
 def embedders(estimator: Any) -> Iterator[PretrainedEmbedder]:
     """Yield the embedders that an estimator holds as parameters or has fitted."""
     return (part for part in nested(estimator) if isinstance(part, PretrainedEmbedder))
-
-
-def nested(value: Any, seen: set[int] | None = None) -> Iterator[BaseEstimator]:
-    """Yield an estimator and those it holds as parameters or has fitted; what an embedder holds is its own."""
-    seen = set() if seen is None else seen
-    if id(value) in seen:
-        return
-    seen.add(id(value))
-    if isinstance(value, BaseEstimator):
-        yield value
-        if not isinstance(value, PretrainedEmbedder):
-            yield from nested(list(vars(value).values()), seen)
-    elif isinstance(value, dict):
-        yield from nested(list(value.values()), seen)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from nested(item, seen)

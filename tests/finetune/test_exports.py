@@ -8,6 +8,7 @@ import json
 
 import pytest
 
+# Before what follows, which imports torch: without it these tests are skipped, hence E402.
 torch = pytest.importorskip("torch")
 
 from skltransfer._engine import catalog, runtime  # noqa: E402

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+# Before what follows, which imports torch: without it these tests are skipped, hence E402.
 torch = pytest.importorskip("torch")
 
 from skltransfer import PretrainedEmbedder, testing  # noqa: E402

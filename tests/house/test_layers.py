@@ -13,7 +13,7 @@ from tests.paths import PACKAGE as ROOT
 FLOORS = [
     ["errors", "_trusted", "_version"],
     ["_versions"],
-    ["_deprecated", "labels", "listing", "process"],
+    ["_deprecated", "labels", "listing", "nested", "process"],
     ["cards", "datasets", "settings", "sources"],
     ["hub", "graph", "runtime", "modalities", "samples", "cache", "columns", "progress", "training"],
     ["inspection", "trial"],

@@ -213,5 +213,6 @@ def test_bytes_of_parquet_are_read_without_another_thread():
         "before = len(os.listdir('/proc/self/task')); table = of_parquet(data);"
         "print(table.num_rows, len(os.listdir('/proc/self/task')) - before)"
     )
-    done = subprocess.run([sys.executable, "-c", count], env=environment(), capture_output=True, text=True, check=True)
+    command = [sys.executable, "-P", "-c", count]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "10000 0\n"

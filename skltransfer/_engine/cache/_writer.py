@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from skltransfer._engine import process
@@ -76,7 +77,7 @@ class FolderCache:
     def holds(self, recipe: bytes) -> bool:
         """Return whether a row of a recipe was ever put."""
         with self._lock:
-            waiting = any(recipe_of(key) == recipe for key in [*self._writing, *self._queue])
+            waiting = any(recipe_of(key) == recipe for key in chain(self._writing, self._queue))
         return waiting or self._reader.holds(recipe)
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
