@@ -156,8 +156,8 @@ class _Coordinator:
         """Run windows until at most so many are left, and wait when enough batches are in flight."""
         while len(self.ahead) > most:
             batches = self.ahead.popleft().batches(self.results.note_failures)
-            coming = [item for window in self.ahead for item in window.items] + self.waiting
-            for batch in self.ledger.ahead(batches, coming):
+            # In what order the windows ahead will be run is known when they are cut.
+            for batch in self.ledger.ahead(batches, [] if self.line.ahead else self.waiting):
                 while len(self.running) >= self.line.in_flight:
                     self._collect()
                 mine, others = self.ledger.claim(batch)

@@ -107,9 +107,8 @@ class Ledger:
 
     def settle(self, items: list[Item]) -> tuple[list[Item], dict[int, Any]]:
         """Look entered items up once more: others may have computed them since. Return as `enter` does."""
-        if not self.cached:
+        if not (known := self.known(items, again=True)):
             return items, {}
-        known = self.known(items, again=True)
         self.release(known.keys())
         placed = {index: known[item.key] for item in items if item.key in known for index in self.indices(item)}
         return [item for item in items if item.key not in known], placed
@@ -117,11 +116,13 @@ class Ledger:
     def keep(self, items: list[Item], rows: Iterable[Any], *, finite: bool = True) -> dict[int, Any]:
         """Put computed rows into the cache, finite ones only; return what is wanted of them, by index."""
         if self._cache is not None and self._claims is not None:
-            kept = {item.key: row for item, row in zip(items, rows, strict=True) if finite or np.isfinite(row).all()}
+            keys = [item.key for item in items]
+            kept = {key: row for key, row in zip(keys, rows, strict=True) if finite or np.isfinite(row).all()}
             self._cache.put(kept)
             self._computed += len(kept)
-            self.release({item.key for item in items} - kept.keys())
-            self._claims.end(item.key for item in items)
+            if len(kept) < len(keys):
+                self.release({*keys} - kept.keys())
+            self._claims.end(keys)
         if self._plan.view is not None:
             rows = map(self._plan.view.take, rows)
         return self._awaited.spread({item.index: row for item, row in zip(items, rows, strict=True)}, items)
