@@ -87,7 +87,7 @@ class Parquet(Table):
         return numbered(unit for file in range(len(self.files)) for unit in cut(file, self._groups(file), size))
 
     def tables(self, file: int, first: int) -> Iterator[Any]:
-        """Read batches from the row group that holds a row."""
+        """Read batches from the row group that holds a row, in this thread: those of Arrow keep memory of their own."""
         pa = need("pyarrow", extra="score")
         opened = self._open(file)
         groups, before = self._counts(opened), 0
@@ -96,7 +96,7 @@ class Parquet(Table):
             before, group = before + groups[group], group + 1
         skip = first - before
         wanted, columns = list(range(group, len(groups))), self.selection.columns
-        for batch in opened.iter_batches(BLOCK, row_groups=wanted, columns=columns):
+        for batch in opened.iter_batches(BLOCK, row_groups=wanted, columns=columns, use_threads=False):
             if skip < batch.num_rows:
                 yield pa.Table.from_batches([batch.slice(skip)])
             skip = max(0, skip - batch.num_rows)
@@ -111,8 +111,8 @@ class Parquet(Table):
     def _open(self, file: int) -> Any:
         pq, path = need("pyarrow.parquet", extra="score"), self.files[file].path
         try:
-            # What is read ahead lies in threads of Arrow; of a file of Python, see `_formats.of_parquet`.
-            return pq.ParquetFile(_native(path), pre_buffer=not is_address(path))
+            # What Arrow reads ahead it keeps until the file is closed: memory would grow with the file.
+            return pq.ParquetFile(_native(path), pre_buffer=False)
         except (ValueError, OSError) as err:  # pyarrow's errors derive from these
             raise TableError(f"{shorten(repr(path))} cannot be read as Parquet ({shorten(str(err))}).") from err
 

@@ -33,10 +33,11 @@ from skltransfer.scoring import _outputs
 from skltransfer.scoring._pipeline import Parts
 from skltransfer.scoring._units import Block, Unit
 
-#: Units that wait for their head: one is finished while the next fills.
-WAITING = 1
-#: Threads that finish units: while one waits for the disk, the other computes.
-WRITERS = 2
+#: Rows of units that wait for their head or are being finished, beyond which no unit is added: many small ones become
+#: full at once, with the window of texts that was sorted together.
+HELD = 8192
+#: Threads that finish units: while others wait for the disk, one computes.
+WRITERS = 4
 #: Seconds after an interrupt in which the unit at hand may be finished.
 PATIENCE = 1.0
 
@@ -188,12 +189,10 @@ class Run:
     def __init__(self, predictor: Predictor, read: Read, keep: Keep) -> None:
         self.predictor, self.read, self.keep = predictor, read, keep
         self.errors: dict[int, str] = {}
-        # Of strangers, who may not expect two threads; what takes long is to write.
-        self._head = process.lock()
 
     def units(self, units: Iterable[Unit]) -> dict[int, str]:
         """Turn units into tables; return why some have none."""
-        with _Finisher(self._finish) as finisher:
+        with _Finisher(self._table, self._keep) as finisher:
             if self.predictor.parts.embedder is None:
                 self._one_by_one(units, finisher)
             else:
@@ -212,7 +211,7 @@ class Run:
             except Exception as err:  # noqa: BLE001 - readers and estimators of strangers
                 self.errors[unit.number] = _words(err)
             else:
-                finisher.put((unit, table))
+                finisher.put((unit, table), unit.rows)
 
     def _in_one_line(self, units: Iterable[Unit], finisher: _Finisher) -> None:
         from threadpoolctl import threadpool_limits
@@ -266,23 +265,25 @@ class Run:
             if entry.error is not None:
                 self.errors[entry.unit.number] = entry.error
             else:
-                finisher.put(entry)
+                finisher.put(entry, len(entry.ids))
 
-    def _finish(self, item: Any) -> None:
-        """Compute and keep the table of a unit; in a thread of the finisher."""
-        if isinstance(item, _Entry):
-            try:
-                with self._head:
-                    item = item.unit, self.predictor.table(item.ids, item.rows, item.reasons)
-            except Exception as err:  # noqa: BLE001 - heads of strangers
-                self.errors[item.unit.number] = _words(err)
-                return
+    def _table(self, item: Any) -> tuple[Unit, Any] | None:
+        """Return a unit and its table, where that is not what came; None if the head fails on it."""
+        if not isinstance(item, _Entry):
+            return item  # type: ignore[no-any-return]
         try:
-            self.keep(*item)
+            return item.unit, self.predictor.table(item.ids, item.rows, item.reasons)
+        except Exception as err:  # noqa: BLE001 - heads of strangers
+            self.errors[item.unit.number] = _words(err)
+            return None
+
+    def _keep(self, done: tuple[Unit, Any]) -> None:
+        try:
+            self.keep(*done)
         except UnfinishedError:  # nothing can be written
             raise
         except JobError as err:
-            self.errors[item[0].number] = _words(err)
+            self.errors[done[0].number] = _words(err)
 
 
 def _hand_back(batch: stream.Finished, entries: deque[_Entry]) -> None:
@@ -318,14 +319,20 @@ class _Finisher:
 
     Parameters
     ----------
-    work : callable
-        Is given what was put.
+    compute : callable
+        Is given what was put, by one thread at a time: heads are of strangers, who may not expect two. Returns None if
+        there is nothing to keep.
+    keep : callable
+        Is given what that returned; what takes long is to write.
     """
 
-    def __init__(self, work: Callable[[Any], None]) -> None:
-        self._work = work
-        self._queue: queue.Queue[Any] = queue.Queue(WAITING)
+    def __init__(self, compute: Callable[[Any], Any], keep: Callable[[Any], object]) -> None:
+        self._compute, self._keep = compute, keep
+        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._failed: BaseException | None = None
+        self._turn = process.lock()
+        #: Rows of what was put and is not finished; notified whenever they become fewer.
+        self._held, self._room = 0, threading.Condition()
         # Daemons: a head that takes minutes must not keep the process from ending after Ctrl-C.
         self._threads = [
             threading.Thread(target=self._run, name=f"skltransfer-scoring-{i}", daemon=True) for i in range(WRITERS)
@@ -336,38 +343,59 @@ class _Finisher:
             thread.start()
         return self
 
-    def put(self, item: Any) -> None:
-        """Hand something over, once there is room."""
-        while True:
+    def put(self, item: Any, rows: int) -> None:
+        """Hand a unit of so many rows over, once there is room."""
+        with self._room:
+            while self._held >= HELD and self._failed is None:
+                self._room.wait()
             if self._failed is not None:
                 raise self._failed
-            try:
-                self._queue.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-            return
+            self._held += rows
+        self._queue.put((item, rows))
 
     def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
-            if self._failed is None:
-                try:
-                    self._work(item)
-                except BaseException as err:  # noqa: BLE001 - the other thread raises it
-                    self._failed = err
+        while True:
+            with self._turn:
+                if (put := self._queue.get()) is None:
+                    return
+                item, rows = put
+                done = self._tried(self._compute, item)
+            if done is not None:
+                self._tried(self._keep, done)
+            del put, item, done
+            with self._room:
+                self._held -= rows
+                self._room.notify()
+
+    def _tried(self, work: Callable[[Any], Any], on: Any) -> Any:
+        """Do the work, unless what is left is dropped."""
+        if self._failed is None:
+            try:
+                return work(on)
+            except BaseException as err:  # noqa: BLE001 - the caller's thread raises it
+                self._failed = err
+        return None
 
     def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, trace: Any) -> None:
+        for _ in self._threads:
+            self._queue.put(None)
+        try:
+            if kind is None:
+                self._wait(None)
+        except BaseException as late:  # Ctrl-C while the last units are finished
+            self._drop(late)
+            raise
         if kind is not None:
-            self._failed = self._failed or err  # what waits is dropped
-        self._end(PATIENCE if kind is not None else None)
-        if kind is None and self._failed is not None:
+            self._drop(err)
+        elif self._failed is not None:
             raise self._failed
 
-    def _end(self, seconds: float | None) -> None:
+    def _drop(self, err: BaseException | None) -> None:
+        """Drop what waits; what is being written may be finished."""
+        self._failed = self._failed or err
+        self._wait(PATIENCE)
+
+    def _wait(self, seconds: float | None) -> None:
         until = None if seconds is None else time.monotonic() + seconds
-        for _ in self._threads:
-            try:
-                self._queue.put(None, timeout=seconds)
-            except queue.Full:
-                return
         for thread in self._threads:
             thread.join(None if until is None else max(0.0, until - time.monotonic()))

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import threading
 from contextlib import suppress
 
 import numpy as np
@@ -22,6 +23,7 @@ import skltransfer
 from skltransfer import PretrainedEmbedder, score, scoring
 from skltransfer.errors import JobError, UnfinishedError
 from skltransfer.heads import MultiTask
+from skltransfer.scoring import _worker
 from tests.scoring.steps import Remove
 from tests.scoring.support import EMOJI, TEXTS, WORDS, failures, left, parts
 
@@ -110,6 +112,37 @@ def test_embeddings_are_lists_of_a_fixed_size(tmp_path, texts):
     rows = np.stack(found["embedding"].to_pylist()[:20])
     np.testing.assert_allclose(rows, texts[0].transform(TEXTS[:20]), atol=1e-3)
     assert found["embedding"].to_pylist()[20] is None
+
+
+def test_units_wait_up_to_a_number_of_rows_and_the_last_ones_are_finished():
+    may_end, finished = threading.Event(), []
+
+    def finish(number):
+        may_end.wait(10)
+        finished.append(number)
+
+    with _worker._Finisher(str, finish) as finisher:
+        put = threading.Thread(target=lambda: [finisher.put(i, _worker.HELD // 8) for i in range(9)])
+        put.start()
+        put.join(0.2)
+        assert put.is_alive()  # eight are held, the ninth waits
+        may_end.set()
+        put.join(10)
+        finisher.put(9, 100 * _worker.HELD)  # one of any size
+    assert sorted(finished) == [*map(str, range(10))]
+
+
+def test_what_finishing_raises_is_raised_by_whoever_adds_a_unit():
+    def finish(number):
+        raise OSError(errno.ENOSPC, "no room")
+
+    def add_many():
+        with _worker._Finisher(str, finish) as finisher:
+            for i in range(1000):
+                finisher.put(i, _worker.HELD)
+
+    with pytest.raises(OSError, match="no room"):
+        add_many()
 
 
 @pytest.mark.parametrize("tail", [(), (StandardScaler(), PCA(3))], ids=["bare", "transformers"])

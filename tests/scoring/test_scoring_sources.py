@@ -16,6 +16,8 @@ import pytest
 
 from skltransfer import score
 from skltransfer.errors import FolderError, JobError, TableError
+from skltransfer.scoring._source import select
+from skltransfer.scoring._sources import open_source
 from tests.scoring.support import EMOJI, TEXTS, failures, parts
 
 #: Texts with what breaks readers of lines: commas, quotes, line breaks, an empty one.
@@ -59,6 +61,27 @@ def test_tables_give_what_predict_gives(tmp_path, texts, suffix, size):
     assert found["prediction"].to_pylist() == texts.predict(ODD).tolist()
     probabilities = np.stack([found[f"probability_{name}"].to_numpy() for name in texts.classes_], axis=1)
     np.testing.assert_allclose(probabilities, texts.predict_proba(ODD), atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+def test_no_more_of_a_file_is_held_than_what_is_read(tmp_path, suffix):
+    file = tmp_path / f"in{suffix}"
+    dice = np.random.default_rng(0)
+    table = pa.table({"image": [dice.bytes(4_000) for _ in range(4000)]})  # 16 MB
+    if suffix == ".parquet":
+        pq.write_table(table, file, row_group_size=250)
+    else:
+        with pa.ipc.new_file(file, table.schema) as opened:
+            opened.write_table(table, max_chunksize=250)
+    del table
+    before, most, rows = pa.total_allocated_bytes(), 0, 0
+    source = open_source(file)
+    source.selection = select(source, "image", None, None, frames=False, paths=False, expected=None)
+    (unit,) = source.units(4000)
+    for _, X in source.blocks(unit):
+        most, rows = max(most, pa.total_allocated_bytes() - before), rows + len(X)
+    assert rows == 4000
+    assert most < 8e6, f"{most:,} of {file.stat().st_size:,} bytes are held"
 
 
 def test_several_files_are_one_source_in_the_order_of_their_names(tmp_path, texts):
