@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
+from skltransfer._engine import runtime
 from skltransfer.errors import TableError, need, shorten
 from skltransfer.scoring._files import File, is_address, open_binary
 from skltransfer.scoring._source import Source
@@ -254,12 +256,9 @@ class Objects(Source):
 
         if not self._are_plain():
             return str(joblib.hash(self.data, hash_name="sha1"))
-        hashed = hashlib.sha256()
-        for sample in self.data:
-            content = sample.encode("utf8", "surrogatepass") if isinstance(sample, str) else sample or b""
-            hashed.update(f"{type(sample).__name__} {len(content)} ".encode())
-            hashed.update(content)
-        return hashed.hexdigest()
+        blocks = (self.data[first : first + BLOCK] for first in range(0, len(self.data), BLOCK))
+        with ThreadPoolExecutor(runtime.workers(None)) as pool:
+            return hashlib.sha256(b"".join(pool.map(_hashed, blocks))).hexdigest()
 
     def table(self) -> Any:
         """Return the samples as a table of one column, for workers; None if they are of another kind."""
@@ -271,3 +270,13 @@ class Objects(Source):
 
     def _are_plain(self) -> bool:
         return isinstance(self.data, list) and set(map(type, self.data)) <= {str, bytes, type(None)}
+
+
+def _hashed(samples: list[str | bytes | None]) -> bytes:
+    """Hash types and content of samples."""
+    hashed = hashlib.sha256()
+    for sample in samples:
+        content = sample.encode("utf8", "surrogatepass") if isinstance(sample, str) else sample or b""
+        hashed.update(f"{type(sample).__name__} {len(content)} ".encode())
+        hashed.update(content)
+    return hashed.digest()
