@@ -180,7 +180,7 @@ def cold(given: argparse.Namespace) -> Figures:
 
 TASKS = {task.__name__: task for task in (large, search, bounded, grown, lookups, cold)}
 #: Models of `cold`, with the mark and the number of samples.
-COLD = [("text-mini", 0.85, 20_000), ("vision-mini", 0.95, 1000)]
+COLD = [("text-mini", 0.85, 20_000), ("vision-mini", 0.95, 4000)]
 
 
 def run(task: str, given: argparse.Namespace, **changes: Any) -> Figures:
