@@ -23,7 +23,7 @@ import skltransfer
 from skltransfer import PretrainedEmbedder, score, scoring
 from skltransfer.errors import JobError, UnfinishedError
 from skltransfer.heads import MultiTask
-from skltransfer.scoring import _worker
+from skltransfer.scoring._finisher import HELD, Finisher
 from tests.scoring.steps import Remove
 from tests.scoring.support import EMOJI, TEXTS, WORDS, failures, left, parts
 
@@ -121,14 +121,14 @@ def test_units_wait_up_to_a_number_of_rows_and_the_last_ones_are_finished():
         may_end.wait(10)
         finished.append(number)
 
-    with _worker._Finisher(str, finish) as finisher:
-        put = threading.Thread(target=lambda: [finisher.put(i, _worker.HELD // 8) for i in range(9)])
+    with Finisher(str, finish) as finisher:
+        put = threading.Thread(target=lambda: [finisher.put(i, HELD // 8) for i in range(9)])
         put.start()
         put.join(0.2)
         assert put.is_alive()  # eight are held, the ninth waits
         may_end.set()
         put.join(10)
-        finisher.put(9, 100 * _worker.HELD)  # one of any size
+        finisher.put(9, 100 * HELD)  # one of any size
     assert sorted(finished) == [*map(str, range(10))]
 
 
@@ -137,9 +137,9 @@ def test_what_finishing_raises_is_raised_by_whoever_adds_a_unit():
         raise OSError(errno.ENOSPC, "no room")
 
     def add_many():
-        with _worker._Finisher(str, finish) as finisher:
+        with Finisher(str, finish) as finisher:
             for i in range(1000):
-                finisher.put(i, _worker.HELD)
+                finisher.put(i, HELD)
 
     with pytest.raises(OSError, match="no room"):
         add_many()
