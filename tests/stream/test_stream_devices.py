@@ -51,7 +51,7 @@ def test_size_of_a_batch_is_tuned_once_some_were_run(three_devices, plan, monkey
     monkeypatch.setattr(runtime.Session, "tune", tune)
     monkeypatch.setattr(ImagePreparer, "batch_size", lambda self, form: 4)
     items = [_work.Item(i, picture) for i, picture in enumerate(PICTURES)]
-    with _line.Pipelined(plan, 2, None) as line:
+    with _line.Pipelined(plan, stream.Options(n_jobs=2)) as line:
         for start in (0, 3, *range(4, 28, 4)):
             line.submit(items[start : start + (3 if start == 0 else 4)]).result()
         assert (seen, line.window) == ([], 4)

@@ -9,7 +9,7 @@ import pytest
 from skltransfer._engine import runtime
 from skltransfer._engine.cache import MemoryCache
 from skltransfer._engine.modalities import image as images
-from skltransfer._engine.stream import _batches, _intake, _ledger, _rows
+from skltransfer._engine.stream import Options, _batches, _intake, _ledger, _rows
 from tests.stream.support import PICTURES, ROWS, embed, slowly
 
 
@@ -63,7 +63,7 @@ def test_samples_are_drawn_lazily_and_a_bounded_number_ahead(form, plan, replace
         finished = done
 
     embed(samples(), plan, batch_size=4, workers=2, cache=MemoryCache(), progress=progress)
-    line = form(plan, 2, 4)
+    line = form(plan, Options(n_jobs=2, batch_size=4))
     line.close()
     assert finished == 1000
     assert ahead <= (line.workers + 3) * _intake.CHUNK + (line.in_flight + 1) * line.window
@@ -78,8 +78,8 @@ def test_batches_in_flight_are_bounded(form, plan, monkeypatch):
         return submit(line, items)
 
     monkeypatch.setattr(form, "submit", count)
-    with form(plan, 3, 2) as line:
-        run = _batches._Coordinator(line, _ledger.Ledger(plan, None), _batches.DEFAULT)
+    with form(plan, Options(n_jobs=3, batch_size=2)) as line:
+        run = _batches._Coordinator(line, _ledger.Ledger(plan, None), Options())
         assert sum(len(finished.rows) for finished in run.run(PICTURES)) == 100
     assert 1 < most <= line.in_flight
 

@@ -4,10 +4,11 @@ The room is the only one that starts threads of our own. It knows no estimator. 
 others run; `embed` collects them in one array.
 """
 
-from skltransfer._engine.stream._batches import Options, batches, open_line
+from skltransfer._engine.stream._batches import batches, open_line
 from skltransfer._engine.stream._embed import Embedded, embed
 from skltransfer._engine.stream._line import LINES, Line
 from skltransfer._engine.stream._open import open_backbone, row_shape, rows_run
+from skltransfer._engine.stream._options import Options
 from skltransfer._engine.stream._order import Finished
 
 __all__ = [

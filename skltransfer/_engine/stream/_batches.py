@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any
 
-from skltransfer._engine import runtime
 from skltransfer._engine.cache import Cache
 from skltransfer._engine.plan import Plan
 from skltransfer._engine.stream._cut import Window
 from skltransfer._engine.stream._intake import Intake
 from skltransfer._engine.stream._ledger import Ledger
 from skltransfer._engine.stream._line import LINES, Line
+from skltransfer._engine.stream._options import DEFAULT, Options
 from skltransfer._engine.stream._order import Finished
 from skltransfer._engine.stream._results import Results
 from skltransfer._engine.stream._work import Batch, Item
@@ -32,42 +31,9 @@ MOST_DEFERRED = 128
 PATIENCE = 0.01
 
 
-@dataclass(frozen=True)
-class Options:
-    """Choices that do not change numbers.
-
-    Parameters
-    ----------
-    n_jobs : int or None
-        Threads that prepare (and, on the CPU, run), as in `runtime.workers`.
-    batch_size : int or None
-        Samples per run; None: as the preparer's table says.
-    skip_bad : bool
-        Whether a sample that fails becomes a row of NaN rather than an error.
-    output : runtime.Torch or None
-        Keeps rows on the device. There is no cache then, and no text is cut into windows.
-    progress : callable or None
-        Called with the number of rows finished so far, after every batch.
-    shrink : bool
-        Whether runs give their memory back, as in `runtime.cancel_switch`; for samples of many megapixels.
-    """
-
-    n_jobs: int | None = 1
-    batch_size: int | None = None
-    skip_bad: bool = False
-    output: runtime.Torch | None = None
-    progress: Callable[[int], object] | None = None
-    shrink: bool = False
-
-
-DEFAULT = Options()
-
-
 def open_line(plan: Plan, options: Options) -> Line:
     """Return the line of a plan's device; its threads start when they are first needed."""
-    line = LINES[plan.device.kind](plan, options.n_jobs, options.batch_size, options.output)
-    line.work.shrink = options.shrink
-    return line
+    return LINES[plan.device.kind](plan, options)
 
 
 def batches(

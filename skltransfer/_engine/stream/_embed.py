@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from skltransfer._engine.cache import Cache
 from skltransfer._engine.plan import Plan
 from skltransfer._engine.samples import Samples
-from skltransfer._engine.stream._batches import DEFAULT, Options, batches, open_line
+from skltransfer._engine.stream._batches import batches, open_line
+from skltransfer._engine.stream._options import DEFAULT, Options
 from skltransfer._engine.stream._rows import DeviceRows, Rows
 from skltransfer.errors import Failure
 

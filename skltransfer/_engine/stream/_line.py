@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Self
 from skltransfer._engine import runtime
 from skltransfer._engine.plan import Plan
 from skltransfer._engine.stream import _pace
+from skltransfer._engine.stream._options import DEFAULT, Options
 from skltransfer._engine.stream._pool import PATIENCE, Pool
 from skltransfer._engine.stream._work import Batch, Item, Work
 from skltransfer.errors import deferring, warn
@@ -47,12 +48,8 @@ class Line(ABC):
     ----------
     plan : Plan
         What is run.
-    n_jobs : int or None
-        Threads that prepare (and, on the CPU, run), as in `runtime.workers`.
-    batch_size : int or None
-        Samples per run; None: as the preparer's table says.
-    output : runtime.Torch or None
-        Keeps rows on the device.
+    options : Options
+        Threads, batch size, where rows are kept.
     """
 
     #: Name of the form, as in the preparers' tables.
@@ -60,12 +57,10 @@ class Line(ABC):
     #: Lengths of padded batches are multiples of it.
     step: ClassVar = 1
 
-    def __init__(
-        self, plan: Plan, n_jobs: int | None = 1, batch_size: int | None = None, output: runtime.Torch | None = None
-    ) -> None:
-        self.n_jobs = n_jobs
+    def __init__(self, plan: Plan, options: Options = DEFAULT) -> None:
+        self.n_jobs = options.n_jobs
         self._warned: list[tuple[str | Warning, type[Warning]]] = []
-        self.work = Work(plan, self.form, batch_size, output, self.step)
+        self.work = Work(plan, self.form, options, self.step)
         #: Items taken together: a batch, or enough texts that some are of similar length.
         self.window = max(WINDOW, self.work.batch_size) if self.work.preparer.by_length else self.work.batch_size
 
@@ -156,10 +151,8 @@ class Pipelined(Line):
     form: ClassVar = "pipelined"
     step: ClassVar = STEP
 
-    def __init__(
-        self, plan: Plan, n_jobs: int | None = 1, batch_size: int | None = None, output: runtime.Torch | None = None
-    ) -> None:
-        super().__init__(plan, n_jobs, batch_size, output)
+    def __init__(self, plan: Plan, options: Options = DEFAULT) -> None:
+        super().__init__(plan, options)
         devices = plan.device.each()
         self._lanes = LANES * len(devices)
         self._seen = 0

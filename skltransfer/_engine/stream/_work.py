@@ -15,6 +15,7 @@ from skltransfer._engine.plan import Plan, scaled
 from skltransfer._engine.stream import _pace
 from skltransfer._engine.stream._budget import Budget, Lease
 from skltransfer._engine.stream._open import open_backbone
+from skltransfer._engine.stream._options import DEFAULT, Options
 from skltransfer.errors import ModelError, SklTransferError, Unreadable
 
 
@@ -155,24 +156,20 @@ class Work(Preparation):
         What is run.
     form : str
         Form of the line, as in the preparers' tables of batch sizes.
-    batch_size : int or None
-        Samples per run, if the user gave it.
-    output : runtime.Torch or None
-        Keeps rows on the device.
+    options : Options
+        Batch size, where rows are kept, and whether runs give their memory back.
     step : int
         Lengths of padded batches are multiples of it.
     """
 
-    def __init__(
-        self, plan: Plan, form: str, batch_size: int | None, output: runtime.Torch | None, step: int = 1
-    ) -> None:
+    def __init__(self, plan: Plan, form: str, options: Options = DEFAULT, step: int = 1) -> None:
         super().__init__(plan)
-        self.output, self.step, self.shrink = output, step, False
-        self.counted = batch_size is not None
+        self.output, self.shrink, self.step = options.output, options.shrink, step
+        self.counted = options.batch_size is not None
         #: Batch size of the preparer's table: of tokens, the least that is run at once.
         self.least = self.preparer.batch_size(form)
         self.place = plan.recipe.key, form
-        self.batch_size = batch_size or _pace.sizes.get(self.place) or self.least
+        self.batch_size = options.batch_size or _pace.sizes.get(self.place) or self.least
 
     @cached_property
     def cancel(self) -> runtime.Cancel:

@@ -109,7 +109,7 @@ def test_next_window_is_prepared_while_one_runs(made, monkeypatch):
 
 
 def work_of(made, batch_size=None):
-    return _work.Work(made, "fused", batch_size, None)
+    return _work.Work(made, "fused", stream.Options(batch_size=batch_size))
 
 
 def test_batches_of_a_quick_graph_grow_and_the_next_call_knows(made):
@@ -130,7 +130,7 @@ def test_size_that_was_given_and_small_batches_say_nothing_of_the_pace(made, siz
 
 
 def test_every_worker_gets_batches_of_a_small_window(made):
-    with _line.Fused(made, 2) as line:
+    with _line.Fused(made, stream.Options(n_jobs=2)) as line:
         line.work.batch_size = 4096
         items = [_work.Item(i, "", pieces=[np.zeros(100, np.int32)]) for i in range(100)]
         batches = _cut.Window(items, line).batches(lambda part: None)
