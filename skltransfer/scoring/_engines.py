@@ -12,6 +12,7 @@ from typing import Any
 
 from skltransfer.errors import JobError, SklTransferError, need
 from skltransfer.scoring._broadcast import Sent, receive
+from skltransfer.scoring._deadly import DEATHS
 from skltransfer.scoring._units import Unit
 from skltransfer.scoring._worker import Run
 
@@ -86,6 +87,11 @@ def task(sent: Sent, numbers: Sequence[int]) -> list[tuple[int, str | None]]:
     """Score units, in a worker; return why each has no part, or None."""
     job, predictor, source = receive(Sent(*sent))
     missing = [job.units[number] for number in numbers if not job.has(job.units[number])]
+    # Dask runs a task of a dead worker again, four times; joblib 1.6 is not told that it then gives up, and would wait for
+    # ever. So the third time nothing is tried, and the driver looks for the row.
+    attempts = job.attempts()
+    if any(attempts.get(unit.number, 0) >= DEATHS for unit in missing):
+        return [(unit.number, "its worker died") for unit in missing]
 
     def read(unit: Unit) -> Any:
         job.mark(unit)

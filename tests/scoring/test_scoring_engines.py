@@ -74,7 +74,6 @@ def test_workers_other_than_this_one_do_the_work(tmp_path, texts, engine):
     assert parts(tmp_path)["prediction"].to_pylist() == expected
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*worker stopped:UserWarning")
 def test_a_row_that_kills_every_worker_is_named(tmp_path, texts, engine):
     with engine():
