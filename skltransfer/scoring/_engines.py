@@ -87,8 +87,8 @@ def task(sent: Sent, numbers: Sequence[int]) -> list[tuple[int, str | None]]:
     """Score units, in a worker; return why each has no part, or None."""
     job, predictor, source = receive(Sent(*sent))
     missing = [job.units[number] for number in numbers if not job.has(job.units[number])]
-    # Dask runs a task of a dead worker again, four times; joblib 1.6 is not told that it then gives up, and would wait for
-    # ever. So the third time nothing is tried, and the driver looks for the row.
+    # Dask runs a task again whose worker died, up to four times in all, and joblib 1.6 is not told that it gave up: it
+    # would wait for ever. So the third time nothing is tried, and the driver looks for the row.
     attempts = job.attempts()
     if any(attempts.get(unit.number, 0) >= DEATHS for unit in missing):
         return [(unit.number, "its worker died") for unit in missing]
