@@ -59,9 +59,7 @@ def pictures(folder: Path, count: int = 400) -> None:
     colors = [np.abs(ours - pillows) for ours, pillows in pairs]
     greys = [np.abs((ours - pillows) @ GREY).max() for ours, pillows in pairs]
     most, differ = max(gap.max() for gap in colors), np.mean([(gap > 0).mean() for gap in colors])
-    print(
-        f"{len(files)} JPEG: at most {most:.0f} levels of a color, {max(greys):.2f} of grey; {differ:.2%} of values differ"
-    )
+    print(f"{len(files)} JPEG: at most {most:.0f} levels of a color, {max(greys):.2f} of grey; {differ:.2%} differ")
 
 
 def same(run: Callable[[Any], np.ndarray], preparer: Any, texts: list[str]) -> list[bool]:
