@@ -39,6 +39,8 @@ class Driver:
     ) -> None:
         self.job, self.estimator, self.predictor, self.source, self.report = job, estimator, predictor, source, report
         self._sent: Sent | None = None
+        #: Marks of units.
+        self._begun: list[str] = []
 
     def run(self) -> None:
         """Score what is missing.
@@ -76,7 +78,8 @@ class Driver:
         try:
             return Run(self.predictor, self._read, self._keep).units(self._still_missing(rest))
         finally:
-            self.job.unmark()
+            self.job.unmark(self._begun)
+            self._begun.clear()
 
     def _send(self) -> Sent:
         if self._sent is None:
@@ -92,7 +95,7 @@ class Driver:
                 yield unit
 
     def _read(self, unit: Unit) -> Any:
-        self.job.mark(unit)
+        self._begun.append(self.job.mark(unit))
         return self.source.blocks(unit)
 
     def _keep(self, unit: Unit, table: Any) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 from skltransfer.errors import JobError, SklTransferError, need
 from skltransfer.scoring._broadcast import Sent, receive
-from skltransfer.scoring._deadly import DEATHS
 from skltransfer.scoring._units import Unit
 from skltransfer.scoring._worker import Run
 
@@ -87,20 +86,16 @@ def task(sent: Sent, numbers: Sequence[int]) -> list[tuple[int, str | None]]:
     """Score units, in a worker; return why each has no part, or None."""
     job, predictor, source = receive(Sent(*sent))
     missing = [job.units[number] for number in numbers if not job.has(job.units[number])]
-    # Dask runs a task again whose worker died, up to four times in all, and joblib 1.6 is not told that it gave up: it
-    # would wait for ever. So the third time nothing is tried, and the driver looks for the row.
-    attempts = job.attempts()
-    if any(attempts.get(unit.number, 0) >= DEATHS for unit in missing):
-        return [(unit.number, "its worker died") for unit in missing]
+    begun: list[str] = []
 
     def read(unit: Unit) -> Any:
-        job.mark(unit)
+        begun.append(job.mark(unit))
         return source.blocks(unit)
 
     try:
         errors = Run(predictor, read, lambda unit, table: job.commit(unit, table)).units(missing)
     finally:
-        job.unmark()
+        job.unmark(begun)
     return [(number, errors.get(number)) for number in numbers]
 
 
@@ -137,6 +132,27 @@ def _results(sent: Sent, groups: Sequence[Sequence[int]]) -> Iterator[list[tuple
     import joblib
     from joblib.parallel import get_active_backend
 
-    streams = getattr(get_active_backend()[0], "supports_return_generator", False)
+    backend, _ = get_active_backend()
+    if type(backend).__name__ == "DaskDistributedBackend":
+        yield from _of_dask(backend.client, sent, groups)
+        return
+    streams = getattr(backend, "supports_return_generator", False)
     parallel = joblib.Parallel(return_as="generator_unordered" if streams else "list", pre_dispatch="all")
     yield from parallel(joblib.delayed(task)(tuple(sent), group) for group in groups)
+
+
+def _of_dask(client: Any, sent: Sent, groups: Sequence[Sequence[int]]) -> Iterator[list[tuple[int, str | None]]]:
+    """Yield what tasks return, without joblib: 1.6 never hears of a task that Dask gave up, and waits for ever."""
+    as_completed = need("distributed", extra="dask").as_completed
+    numbers = {client.submit(task, tuple(sent), group, pure=False): group for group in groups}
+    try:
+        for future in as_completed(list(numbers)):
+            err = future.exception()
+            if isinstance(err, SklTransferError):
+                raise err
+            if err is None:
+                yield future.result()
+            else:
+                yield [(number, f"a worker died ({type(err).__name__})") for number in numbers[future]]
+    finally:
+        client.cancel(list(numbers))

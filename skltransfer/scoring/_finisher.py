@@ -10,8 +10,8 @@ from typing import Any
 
 from skltransfer._engine import process
 
-#: Rows of units that wait for their head or are being finished, beyond which no unit is added: many small ones become
-#: full at once, with the window of texts that was sorted together.
+#: Rows of units that wait or are being finished; from so many on, `put` waits, unless there is only one unit. Many
+#: small ones become full at once, when a window of texts is through.
 HELD = 8192
 #: Threads that finish units: while others wait for the disk, one computes.
 WRITERS = 4
@@ -36,8 +36,9 @@ class Finisher:
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._failed: BaseException | None = None
         self._turn = process.lock()
-        #: Rows of what was put and is not finished; notified whenever they become fewer.
-        self._held, self._room = 0, threading.Condition()
+        #: Units that were put and are not finished, and their rows; notified whenever they become fewer.
+        self._units = self._rows = 0
+        self._room = threading.Condition()
         # Daemons: a head that takes minutes must not keep the process from ending after Ctrl-C.
         self._threads = [
             threading.Thread(target=self._run, name=f"skltransfer-scoring-{i}", daemon=True) for i in range(WRITERS)
@@ -51,11 +52,11 @@ class Finisher:
     def put(self, item: Any, rows: int) -> None:
         """Hand a unit of so many rows over, once there is room."""
         with self._room:
-            while self._held >= HELD and self._failed is None:
-                self._room.wait()
+            while self._units > 1 and self._rows >= HELD and self._failed is None:
+                self._room.wait(0.1)  # without a limit Windows would not hear Ctrl-C
             if self._failed is not None:
                 raise self._failed
-            self._held += rows
+            self._units, self._rows = self._units + 1, self._rows + rows
         self._queue.put((item, rows))
 
     def _run(self) -> None:
@@ -69,7 +70,7 @@ class Finisher:
                 self._tried(self._keep, done)
             del put, item, done
             with self._room:
-                self._held -= rows
+                self._units, self._rows = self._units - 1, self._rows - rows
                 self._room.notify()
 
     def _tried(self, work: Callable[[Any], Any], on: Any) -> Any:
@@ -82,9 +83,9 @@ class Finisher:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, trace: Any) -> None:
-        for _ in self._threads:
-            self._queue.put(None)
         try:
+            for _ in self._threads:
+                self._queue.put(None)
             if kind is None:
                 self._wait(None)
         except BaseException as late:  # Ctrl-C while the last units are finished

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -76,7 +76,6 @@ class Job:
         self.fingerprint: str = facts["fingerprint"]
         self.rows = sum(unit.rows for unit in units)
         self._mark = self.fingerprint[:DIGITS]
-        self._begun: set[str] = set()
         self._name = re.compile(rf"part-(\d+)(?:-(\d+))?-{self._mark}\.{self.options.format}")
 
     def name(self, first: int, last: int | None = None) -> str:
@@ -125,16 +124,16 @@ class Job:
 
     # Marks of units that were begun: what is still there when a process died was in its hands.
 
-    def mark(self, unit: Unit) -> None:
-        """Note that a unit is begun."""
+    def mark(self, unit: Unit) -> str:
+        """Note that a unit is begun, and return the name of the mark."""
         name = f"_job/begun/{unit.number:06d}-{uuid.uuid4().hex[:8]}"
         self.sink.touch(name)
-        self._begun.add(name)
+        return name
 
-    def unmark(self) -> None:
-        """Remove the marks of this process: it lives, whatever became of the units."""
-        while self._begun:
-            self.sink.remove(self._begun.pop())
+    def unmark(self, names: Iterable[str]) -> None:
+        """Remove marks of this process: it lives, whatever became of the units."""
+        for name in names:
+            self.sink.remove(name)
 
     def attempts(self) -> dict[int, int]:
         """Return how often each unit was begun and not ended."""
