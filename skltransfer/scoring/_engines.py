@@ -68,7 +68,7 @@ def _prepare(engine: str, scheduler: str | None, workers: int | None) -> None:
         distributed = need("distributed", extra="dask")
         if scheduler is None:
             cluster = distributed.LocalCluster(
-                host="127.0.0.1", n_workers=workers, threads_per_worker=1, dashboard_address=None
+                host="127.0.0.1", n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0"
             )
             distributed.Client(cluster)
         else:

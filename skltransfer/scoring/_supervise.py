@@ -42,6 +42,7 @@ def supervise(arguments: Sequence[str], sink: str | os.PathLike[str]) -> int:
     while deaths < MOST_DEATHS:
         status, told = _run(arguments)
         if told:
+            open_sink(sink).clear()  # of what a child was writing that did not end in time
             return 128 + told
         if status >= 0:
             return status

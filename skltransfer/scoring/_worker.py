@@ -258,7 +258,7 @@ class Run:
                 finisher.put(entry, len(entry.ids))
 
     def _table(self, item: Any) -> tuple[Unit, Any] | None:
-        """Return a unit and its table, where that is not what came; None if the head fails on it."""
+        """Compute the table of an entry; return a unit that comes with its table as it is, None if the head fails."""
         if not isinstance(item, _Entry):
             return item  # type: ignore[no-any-return]
         try:

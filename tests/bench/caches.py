@@ -166,7 +166,7 @@ def cold(given: argparse.Namespace) -> Figures:
     make = images if given.model.startswith("vision") else texts
     for number in range(2 * ROUNDS):
         samples = make(given.count, number)
-        # Whatever comes first after the samples were made takes a tenth longer or less, by machine.
+        # The first pass over new samples takes up to a tenth longer.
         PretrainedEmbedder(given.model, cache=None, n_jobs=2).transform(samples)
         for name in ("none", "folder") if number % 2 else ("folder", "none"):
             with tempfile.TemporaryDirectory() as folder:

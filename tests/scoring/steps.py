@@ -57,3 +57,10 @@ class Remove(Step):
 
     def act(self):
         Path(self.path).unlink(missing_ok=True)
+
+
+class SlowDisk(Step):
+    """Lets every later write wait for a disk that is busy."""
+
+    def act(self):
+        os.fsync = lambda descriptor: time.sleep(20)

@@ -29,7 +29,7 @@ def dask():
     """A cluster of two processes on this machine, for all tests."""
     distributed = pytest.importorskip("distributed")
     cluster = distributed.LocalCluster(
-        host="127.0.0.1", n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        host="127.0.0.1", n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
     )
     with cluster, distributed.Client(cluster):
         yield lambda: joblib.parallel_config("dask")

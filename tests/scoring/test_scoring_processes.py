@@ -13,7 +13,7 @@ import pytest
 from sklearn.pipeline import make_pipeline
 
 from skltransfer.scoring._sink import TEMPORARY
-from tests.scoring.steps import Die, DieOnce, Slow
+from tests.scoring.steps import Die, DieOnce, Slow, SlowDisk
 from tests.scoring.support import EMOJI, TEXTS, command, environment, failures, left, parts, run, saved
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -96,6 +96,22 @@ def test_a_signal_ends_a_job_at_once_with_whole_parts(tmp_path, texts, lines, sl
     done = run(*arguments)
     assert done.returncode == 0, done.stderr
     check_whole(sink, texts)
+
+
+def test_a_signal_ends_a_job_at_once_whatever_the_disk_does(tmp_path, texts, lines):
+    sink = tmp_path / "out"
+    pipeline = saved(behind(SlowDisk("number 200,"), texts), tmp_path / "stuck.pickle")
+    job = start(pipeline, lines, "--output", sink, "--rows-per-part", 10)
+    until = time.monotonic() + 60
+    while not temporary(sink) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert temporary(sink) != []
+    told = time.monotonic()
+    job.send_signal(signal.SIGINT)
+    assert job.wait(30) == 130
+    assert time.monotonic() - told < 5
+    assert "Run the same again to go on" in job.communicate()[1]
+    assert temporary(sink) == []
 
 
 @pytest.mark.slow

@@ -122,7 +122,7 @@ class _Coordinator:
         """Run windows until at most so many are left, and wait when enough batches are in flight."""
         while len(self.ahead) > most:
             batches = self.ahead.popleft().batches(self.results.note_failures)
-            # In what order the windows ahead will be run is known when they are cut.
+            # Nothing of the windows ahead is claimed: their order is not known until they are cut.
             for batch in self.ledger.ahead(batches, [] if self.line.ahead else self.waiting):
                 while len(self.running) >= self.line.in_flight:
                     self._collect()
