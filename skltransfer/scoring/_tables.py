@@ -89,7 +89,7 @@ class Parquet(Table):
         return numbered(unit for file in range(len(self.files)) for unit in cut(file, self._groups(file), size))
 
     def tables(self, file: int, first: int) -> Iterator[Any]:
-        """Read batches from the row group that holds a row, in this thread: Arrow's threads keep memory of their own."""
+        """Read batches from the row group that holds a row, in this thread: others keep memory of their own."""
         pa = need("pyarrow", extra="score")
         opened = self._open(file)
         groups, before = self._counts(opened), 0

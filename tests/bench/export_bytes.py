@@ -2,7 +2,7 @@
 
 Usage: ``python tests/bench/export_bytes.py ../shared/data/clothing_small ../shared/data/text/banking77/test.csv``: a
 folder of JPEG files and a table of texts. Prints the largest differences of pixels, in levels of 255, of a color and of
-grey, and the share of texts whose tokens are the same; then 20 odd strings, one by one.
+gray, and the share of texts whose tokens are the same; then 20 odd strings, one by one.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from skltransfer import PretrainedEmbedder, load_card
 from skltransfer.export import _forms, _texts
 from skltransfer.export._graph import BATCH, Graph
 
-#: Shares of red, green and blue in grey, as in JPEG.
-GREY = np.array([0.299, 0.587, 0.114])
+#: Shares of red, green and blue in gray, as in JPEG.
+GRAY = np.array([0.299, 0.587, 0.114])
 ODD = (
     "naïve café|Straße GROẞ|İstanbul|日本語 テキスト|한국어|Ελληνικά|Привет|a\0b|\ufeffx|[PAD] [MASK]|don't|e\u0301|x"
     + "y" * 120
@@ -57,9 +57,9 @@ def pictures(folder: Path, count: int = 400) -> None:
         (run([file])[0].astype(float), preparer.prepare([preparer.read(file)])[0][0].astype(float)) for file in files
     ]
     colors = [np.abs(ours - pillows) for ours, pillows in pairs]
-    greys = [np.abs((ours - pillows) @ GREY).max() for ours, pillows in pairs]
+    grays = [np.abs((ours - pillows) @ GRAY).max() for ours, pillows in pairs]
     most, differ = max(gap.max() for gap in colors), np.mean([(gap > 0).mean() for gap in colors])
-    print(f"{len(files)} JPEG: at most {most:.0f} levels of a color, {max(greys):.2f} of grey; {differ:.2%} differ")
+    print(f"{len(files)} JPEG: at most {most:.0f} levels of a color, {max(grays):.2f} of gray; {differ:.2%} differ")
 
 
 def same(run: Callable[[Any], np.ndarray], preparer: Any, texts: list[str]) -> list[bool]:
