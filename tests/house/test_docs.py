@@ -8,6 +8,7 @@ import re
 import shlex
 
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
 import skltransfer
 from skltransfer import cli
@@ -28,6 +29,7 @@ def empty_folder(tmp_path, tmp_path_factory, monkeypatch):
     """Stand in an empty folder; what the user's own folders would get lies elsewhere."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("MPLBACKEND", "agg")
+    get_reusable_executor().shutdown(wait=True)  # workers of other tests, which stand elsewhere
     monkeypatch.chdir(tmp_path)
 
 
