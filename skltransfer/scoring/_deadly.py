@@ -28,7 +28,7 @@ Range = tuple[int, int]
 
 
 def isolate(job: Job, unit: Unit, predictor: Predictor, source: Source, sent: Sent) -> None:
-    """Score a unit in child processes and commit it; rows on which these die are named.
+    """Score a unit in child processes and commit it, unless another driver does; rows on which these die are named.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def isolate(job: Job, unit: Unit, predictor: Predictor, source: Source, sent: Se
         If no child can be started, or it fails without dying.
     """
     ranges: list[Range] = [(0, unit.rows)]
-    while left := _left(job, unit, ranges):
+    while not job.has(unit) and (left := _left(job, unit, ranges)):
         try:
             found = process.run_child(
                 "skltransfer.scoring._child", {"sent": sent, "number": unit.number, "ranges": left}, seconds=SECONDS
@@ -47,7 +47,11 @@ def isolate(job: Job, unit: Unit, predictor: Predictor, source: Source, sent: Se
         else:
             if found["error"] is not None:
                 raise UnfinishedError(f"Unit {unit.number} cannot be scored: {found['error']}")
-    _commit(job, unit, ranges)
+    try:
+        _commit(job, unit, ranges)
+    except FileNotFoundError:  # another driver removed the pieces
+        if not job.has(unit):
+            raise
 
 
 def _refuse_machine(err: process.ChildFailure) -> None:

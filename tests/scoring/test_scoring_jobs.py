@@ -23,7 +23,10 @@ import skltransfer
 from skltransfer import PretrainedEmbedder, score, scoring
 from skltransfer.errors import JobError, UnfinishedError
 from skltransfer.heads import MultiTask
+from skltransfer.scoring import _deadly
 from skltransfer.scoring._finisher import HELD, Finisher
+from skltransfer.scoring._job import Job, read_manifest, read_units
+from skltransfer.scoring._sink import open_sink
 from tests.scoring.steps import Remove
 from tests.scoring.support import EMOJI, TEXTS, WORDS, failures, left, parts
 
@@ -112,6 +115,16 @@ def test_embeddings_are_lists_of_a_fixed_size(tmp_path, texts):
     rows = np.stack(found["embedding"].to_pylist()[:20])
     np.testing.assert_allclose(rows, texts[0].transform(TEXTS[:20]), atol=1e-3)
     assert found["embedding"].to_pylist()[20] is None
+
+
+def test_a_unit_that_another_driver_finished_is_not_tried_again(tmp_path, texts):
+    score(texts, TEXTS[:40], tmp_path, rows_per_part=20, progress=False)
+    sink = open_sink(tmp_path)
+    job = Job(sink, read_manifest(sink), read_units(sink))
+    before = {name: (tmp_path / name).read_bytes() for name in job.parts()}
+    nothing = None  # no child is started, so nothing of it is asked for
+    _deadly.isolate(job, job.units[1], nothing, nothing, nothing)
+    assert {name: (tmp_path / name).read_bytes() for name in job.parts()} == before
 
 
 def test_units_wait_up_to_a_number_of_rows_and_the_last_ones_are_finished():
