@@ -77,7 +77,7 @@ class PretrainedEmbedder(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, 
         Images only: ``"flip"`` returns the mean of the rows of an image and of its mirror image, at twice the price. A
         few points of accuracy with small backbones; not for letters, or where left and right matter.
     batch_size : int or "auto", default="auto"
-        Samples per run. ``"auto"``: 2 images of 224 x 224 pixels, more of smaller ones, or 512 tokens; on a GPU 64 such
+        Samples per run. ``"auto"``: 2 images of 224 x 224 pixels, more of smaller ones, or 256 tokens; on a GPU 64 such
         images, doubled while that is 5 % faster, or 16,384 tokens. A batch that does not fit is halved.
     device : str, default="auto"
         ``"auto"``: a GPU if one works, else the CPU, with a warning if a GPU is present that cannot be used. ``"cpu"``,

@@ -119,6 +119,19 @@ def products(k: int = 40, n: int = 48, depth: int = 3) -> onnx.ModelProto:
     return model(nodes, ["n", k], into, **weights)
 
 
+def normalized_sum(columns: int = 8) -> onnx.ModelProto:
+    """Build what transformers end their blocks with: a sum of two branches and its normalization."""
+    nodes = [
+        node("Relu", ["x"], ["branch"]),
+        node("Sigmoid", ["x"], ["other"]),
+        node("Add", ["branch", "other"], ["sum"]),
+        node("LayerNormalization", ["sum", "scale", "shift"], ["normalized"], axis=-1),
+        node("Relu", ["normalized"], ["embedding"]),
+    ]
+    weights = {"scale": np.ones(columns, np.float32), "shift": np.zeros(columns, np.float32)}
+    return model(nodes, ["n", 5, columns], "embedding", **weights)
+
+
 def statistics() -> onnx.ModelProto:
     """Mean, maximum and minimum of any number of features."""
     nodes = [node(f"Reduce{what}", ["x"], [what], axes=[1], keepdims=1) for what in ("Mean", "Max", "Min")]

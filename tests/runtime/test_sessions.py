@@ -6,12 +6,13 @@ import threading
 import warnings
 
 import numpy as np
+import onnx
 import pytest
 
 from skltransfer._engine import process, runtime
-from skltransfer._engine.runtime import Device, _table, _threads
+from skltransfer._engine.runtime import Device, _open, _table, _threads
 from skltransfer.errors import ModelError
-from tests import hostile_graphs
+from tests import graphs, hostile_graphs
 from tests.runtime.support import CPU, NUMBERS, doubled
 
 
@@ -19,6 +20,21 @@ from tests.runtime.support import CPU, NUMBERS, doubled
 def test_graph_that_cannot_be_opened_is_a_named_error(model):
     with pytest.raises(ModelError, match=r"ONNX Runtime cannot open this graph on device='cpu'"):
         runtime.Session(model, CPU)
+
+
+@pytest.mark.parametrize("left_out", [True, False])
+def test_sum_and_its_normalization_stay_apart(left_out, monkeypatch, tmp_path):
+    def options(ort, make=_open._options):
+        given = make(ort)
+        given.optimized_model_filepath = str(tmp_path / "run.onnx")
+        return given
+
+    monkeypatch.setattr(_open, "_options", options)
+    if not left_out:
+        monkeypatch.setattr(_open, "LEFT_OUT", {})
+    runtime.Session(graphs.normalized_sum().SerializeToString(), CPU)
+    operators = {node.op_type for node in onnx.load(tmp_path / "run.onnx").graph.node}
+    assert ("LayerNormalization" in operators, "SkipLayerNormalization" in operators) == (left_out, not left_out)
 
 
 def test_error_of_a_run_is_not_printed(capfd):

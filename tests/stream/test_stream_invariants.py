@@ -99,10 +99,15 @@ def test_few_known_rows_start_no_thread(plan, monkeypatch):
     np.testing.assert_allclose(embed(PICTURES[:3], plan, cache=cache).rows, ROWS[:3], rtol=1e-5)
 
 
-def test_window_of_texts_is_cut_by_tokens():
+def cut(items, budget, **how):
+    return [[len(item.pieces[0]) for item in batch] for batch in _cut.within(items, budget, **how)]
+
+
+def test_window_of_texts_is_cut_by_tokens_or_by_number():
     items = [_work.Item(i, "", pieces=[np.zeros(n, np.int32)]) for i, n in enumerate([9, 9, 5, 5, 5, 1])]
-    cut = _cut.within(items, 18, counted=False)
-    assert [[len(item.pieces[0]) for item in batch] for batch in cut] == [[9, 9], [5, 5, 5], [1]]
+    assert cut(items, 18, counted=False) == [[9, 9], [5, 5, 5, 1]]  # the least that reaches it, with padding
+    assert cut(items, 15, counted=False) == [[9, 9], [5, 5, 5], [1]]
+    assert cut(items, 4, counted=True) == [[9, 9, 5, 5], [5, 1]]
 
 
 def test_plan_is_a_value(plan):

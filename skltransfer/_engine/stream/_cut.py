@@ -61,14 +61,17 @@ def _length(item: Item) -> int:
 
 
 def within(items: list[Item], budget: int, *, counted: bool) -> list[list[Item]]:
-    """Cut sorted items into batches of a number of items, or of tokens with their padding."""
+    """Cut sorted items into batches that hold as many items, or just as many tokens with their padding, as they must.
+
+    A batch of texts is the smallest one that reaches the budget: fewer tokens are slower each, more mean more padding.
+    """
     batches: list[list[Item]] = []
-    pieces = longest = 0
+    size = budget
     for item in items:
-        pieces, longest = pieces + len(item.pieces), longest or _length(item)
-        size = len(batches[-1]) + 1 if counted and batches else pieces * longest
-        if not batches or size > budget:
+        if size >= budget:
             batches.append([])
-            pieces, longest = len(item.pieces), _length(item)
+            pieces, longest = 0, _length(item)
         batches[-1].append(item)
+        pieces += len(item.pieces)
+        size = len(batches[-1]) if counted else pieces * longest
     return batches

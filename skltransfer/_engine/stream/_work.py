@@ -225,8 +225,8 @@ class Work(Preparation):
         """Run pieces: at once, but for windows of a text that are more than a batch, and graphs that mix a batch."""
         session, size = self.session(pieces, device), len(pieces)
         if self.preparer.by_length:
-            most = self.batch_size if self.counted else self.batch_size // max(map(len, pieces))
-            size = 1 if session.batch_size else max(1, most)
+            most = self.batch_size if self.counted else -(-self.batch_size // max(map(len, pieces)))
+            size = 1 if session.batch_size else most
         parts = [pieces[i : i + size] for i in range(0, len(pieces), size)]
         step = 1 if session.batch_size else self.step  # a graph that mixes padding in gets none
         batches = [partial(self.preparer.collate, part, step=step) for part in parts]

@@ -114,19 +114,19 @@ def work_of(made, batch_size=None):
 
 def test_batches_of_a_quick_graph_grow_and_the_next_call_knows(made):
     work = work_of(made)
-    _pace.note(work, 512, 0.004)
-    assert work.batch_size == 512  # a run that takes its time already
-    _pace.note(work, 512, 0.001)
-    assert work.batch_size == work_of(made).batch_size == 2048
-    _pace.note(work, 512, 0.0)
+    _pace.note(work, 256, 0.004)
+    assert work.batch_size == 256  # a run that takes its time already
+    _pace.note(work, 256, 0.001)
+    assert work.batch_size == work_of(made).batch_size == 1024
+    _pace.note(work, 256, 0.0)
     assert work.batch_size == _pace.MOST
 
 
-@pytest.mark.parametrize(("size", "tokens"), [(3, 512), (None, 100)])
+@pytest.mark.parametrize(("size", "tokens"), [(3, 256), (None, 100)])
 def test_size_that_was_given_and_small_batches_say_nothing_of_the_pace(made, size, tokens):
     work = work_of(made, size)
     _pace.note(work, tokens, 0.0001)
-    assert work.batch_size == (size or 512)
+    assert work.batch_size == (size or 256)
 
 
 def test_every_worker_gets_batches_of_a_small_window(made):
@@ -134,5 +134,5 @@ def test_every_worker_gets_batches_of_a_small_window(made):
         line.work.batch_size = 4096
         items = [_work.Item(i, "", pieces=[np.zeros(100, np.int32)]) for i in range(100)]
         batches = _cut.Window(items, line).batches(lambda part: None)
-    assert max(map(len, batches)) == 12  # 10,000 tokens for two workers, four times each
+    assert max(map(len, batches)) == 13  # 10,000 tokens for two workers, four times each
     assert len(batches) >= 8
