@@ -7,7 +7,7 @@ import pytest
 
 from skltransfer._engine import stream
 from skltransfer._engine.cache import MemoryCache
-from skltransfer._engine.stream import _cut, _line, _order, _work
+from skltransfer._engine.stream import _line, _order, _work
 from skltransfer.errors import ModelError, SklTransferError
 from tests.stream.support import PICTURES, ROWS, embed
 
@@ -97,17 +97,6 @@ def test_few_known_rows_start_no_thread(plan, monkeypatch):
     embed(PICTURES[:3], plan, cache=cache)
     monkeypatch.setattr(_line, "Pool", lambda *_, **__: pytest.fail("a thread was started"))
     np.testing.assert_allclose(embed(PICTURES[:3], plan, cache=cache).rows, ROWS[:3], rtol=1e-5)
-
-
-def cut(items, budget, **how):
-    return [[len(item.pieces[0]) for item in batch] for batch in _cut.within(items, budget, **how)]
-
-
-def test_window_of_texts_is_cut_by_tokens_or_by_number():
-    items = [_work.Item(i, "", pieces=[np.zeros(n, np.int32)]) for i, n in enumerate([9, 9, 5, 5, 5, 1])]
-    assert cut(items, 18, counted=False) == [[9, 9], [5, 5, 5, 1]]  # the least that reaches it, with padding
-    assert cut(items, 15, counted=False) == [[9, 9], [5, 5, 5], [1]]
-    assert cut(items, 4, counted=True) == [[9, 9, 5, 5], [5, 1]]
 
 
 def test_plan_is_a_value(plan):

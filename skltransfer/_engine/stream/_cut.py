@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from math import ceil
 
 from skltransfer._engine.stream._line import Line
 from skltransfer._engine.stream._work import Batch, Item
@@ -12,6 +13,8 @@ from skltransfer._engine.stream._work import Batch, Item
 AHEAD_PART = 128
 #: Batches of a window for each worker at least, so that none has nothing to do while others run a large one.
 BATCHES = 4
+#: Part of the least batch that a worker is given where there is not more for each.
+PART = 4
 
 
 class Window:
@@ -42,18 +45,27 @@ class Window:
         """Wait for the preparation and return the batches; `note_failures` is given each part that was prepared."""
         work = self._line.work
         if not work.preparer.by_length:
-            return [self._items]
+            return self._parted()
         for part in [part.result() for part in self._parts]:
             note_failures(part)
             self._items += part.items
         self._items.sort(key=_length, reverse=True)
-        tokens = sum(len(piece) for item in self._items for piece in item.pieces)
-        budget = (
-            work.batch_size
-            if work.counted
-            else max(work.least, min(work.batch_size, tokens // (BATCHES * self._line.workers)))
-        )
+        budget = work.batch_size if work.counted else self._share()
         return within(self._items, budget, counted=work.counted)
+
+    def _parted(self) -> list[list[Item]]:
+        """Return a full batch as it is; part one that is not, the last of a call, among the workers."""
+        items, whole = self._items, self._line.work.counted or len(self._items) >= self._line.window
+        size = len(items) if whole else ceil(len(items) / self._line.abreast)
+        return [items[i : i + size] for i in range(0, len(items), size)]
+
+    def _share(self) -> int:
+        """Return how many tokens a batch gets: as many batches for each worker, that all end together."""
+        work, abreast = self._line.work, self._line.abreast
+        tokens = sum(len(piece) for item in self._items for piece in item.pieces)
+        most = max(work.least, min(work.batch_size, tokens // (BATCHES * abreast)))
+        rounds = max(1, round(tokens / (most * abreast)))
+        return max(work.least // PART, ceil(tokens / (rounds * abreast)))
 
 
 def _length(item: Item) -> int:

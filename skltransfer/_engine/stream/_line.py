@@ -75,6 +75,11 @@ class Line(ABC):
         return 4 * self.workers
 
     @property
+    def abreast(self) -> int:
+        """Batches that are run at once, each by a thread of its own."""
+        return self.workers
+
+    @property
     def ahead(self) -> int:
         """Windows that are prepared while the one before them runs: where each is cut only when all of it is there."""
         return 1 if self.work.preparer.by_length else 0
@@ -159,6 +164,11 @@ class Pipelined(Line):
         self._free: SimpleQueue[runtime.Device] = SimpleQueue()
         for device in devices * LANES:
             self._free.put(device)
+
+    @property
+    def abreast(self) -> int:
+        """One: all of a device works on a batch."""
+        return 1
 
     @property
     def in_flight(self) -> int:

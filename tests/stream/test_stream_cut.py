@@ -1,0 +1,81 @@
+"""Windows are cut into batches: of similar lengths, and so that every worker of a small call has something to do."""
+
+import numpy as np
+import pytest
+
+from skltransfer import load_card
+from skltransfer._engine import runtime, stream
+from skltransfer._engine.plan import make
+from skltransfer._engine.stream import _cut, _line, _work
+from skltransfer.testing import save_text_backbone, text_backbone
+
+
+def texts_of(lengths):
+    return [_work.Item(i, "", pieces=[np.zeros(n, np.int32)]) for i, n in enumerate(lengths)]
+
+
+@pytest.fixture
+def text_plan(tmp_path):
+    return make(load_card(save_text_backbone(text_backbone(), tmp_path)), runtime.Device())
+
+
+def lengths(line, given):
+    window = _cut.Window(texts_of(given), line)
+    return [[len(item.pieces[0]) for item in batch] for batch in window.batches(lambda part: None)]
+
+
+def cut(items, budget, **how):
+    return [[len(item.pieces[0]) for item in batch] for batch in _cut.within(items, budget, **how)]
+
+
+def test_window_of_texts_is_cut_by_tokens_or_by_number():
+    items = texts_of([9, 9, 5, 5, 5, 1])
+    assert cut(items, 18, counted=False) == [[9, 9], [5, 5, 5, 1]]  # the least that reaches it, with padding
+    assert cut(items, 15, counted=False) == [[9, 9], [5, 5, 5], [1]]
+    assert cut(items, 4, counted=True) == [[9, 9, 5, 5], [5, 1]]
+
+
+@pytest.mark.parametrize(
+    ("workers", "given", "batches"),
+    [
+        (2, [30] * 8, [[30] * 4] * 2),  # less than a batch: half of it for each
+        (4, [30] * 8, [[30] * 3, [30] * 3, [30] * 2]),  # never less than a quarter of a batch
+        (2, [30] * 18, [[30] * 9] * 2),  # a little more than a batch, rather than a third one for one worker
+        (8, [5, 4], [[5, 4]]),
+        (1, [30] * 8, [[30] * 8]),
+        (1, [30] * 12, [[30] * 12]),
+        (1, [30] * 13, [[30] * 7, [30] * 6]),
+    ],
+)
+def test_workers_get_as_many_batches_of_texts(workers, given, batches, text_plan):
+    with _line.Fused(text_plan, stream.Options(n_jobs=workers)) as line:
+        assert lengths(line, given) == batches
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 8}, {"batch_size": 100}])
+def test_texts_that_were_counted_are_not_shared_out(options, text_plan):
+    with _line.Fused(text_plan, stream.Options(n_jobs=2, **options)) as line:
+        assert lengths(line, [30] * 8) == [[30] * 8]
+
+
+def test_device_gets_all_it_can_take(text_plan):
+    with _line.Pipelined(text_plan, stream.Options(n_jobs=4)) as line:
+        assert lengths(line, [30] * 300) == [[30] * 300]
+
+
+@pytest.mark.parametrize(
+    ("form", "options", "count", "sizes"),
+    [
+        (_line.Fused, {}, 7, [4, 3]),
+        (_line.Fused, {}, 1, [1]),
+        (_line.Fused, {}, None, [None]),  # as many as the line takes together
+        (_line.Fused, {"batch_size": 10}, 7, [7]),
+        (_line.Pipelined, {}, 7, [7]),
+    ],
+)
+def test_last_images_are_shared_out(form, options, count, sizes, plan):
+    with form(plan, stream.Options(n_jobs=2, **options)) as line:
+        window = _cut.Window([_work.Item(i, b"") for i in range(count or line.window)], line)
+        batches = window.batches(lambda part: None)
+    assert [len(batch) for batch in batches] == [size or line.window for size in sizes]
+    assert [item.index for batch in batches for item in batch] == list(range(count or line.window))
