@@ -6,6 +6,7 @@ import pytest
 from skltransfer import load_card
 from skltransfer._engine import runtime, stream
 from skltransfer._engine.plan import make
+from skltransfer._engine.samples import Samples
 from skltransfer._engine.stream import _cut, _line, _work
 from skltransfer.testing import save_text_backbone, text_backbone
 
@@ -79,3 +80,27 @@ def test_last_images_are_shared_out(form, options, count, sizes, plan):
         batches = window.batches(lambda part: None)
     assert [len(batch) for batch in batches] == [size or line.window for size in sizes]
     assert [item.index for batch in batches for item in batch] == list(range(count or line.window))
+
+
+@pytest.mark.parametrize(
+    ("count", "workers", "most", "sizes"),
+    [
+        (9, 2, None, [5, 4]),
+        (9, 2, 3, [3, 3, 3]),  # two rounds of two, and three are enough
+        (10, 2, 4, [3, 3, 3, 1]),
+        (1, 4, 128, [1]),
+        (0, 4, 128, []),
+    ],
+)
+def test_workers_get_as_many_parts(count, workers, most, sizes):
+    items = [_work.Item(i, "") for i in range(count)]
+    parts = _cut.parted(items, workers, most)
+    assert [len(part) for part in parts] == sizes
+    assert [item for part in parts for item in part] == items
+
+
+def test_every_worker_prepares_a_part_of_a_small_call(text_plan, monkeypatch):
+    prepared, prepare = [], _line.Fused.prepare
+    monkeypatch.setattr(_line.Fused, "prepare", lambda line, items: prepared.append(len(items)) or prepare(line, items))
+    rows = stream.embed(Samples(["a text"] * 9, None), text_plan, options=stream.Options(n_jobs=2)).rows
+    assert (prepared, len(rows)) == ([5, 4], 9)

@@ -9,12 +9,12 @@ from math import ceil
 from skltransfer._engine.stream._line import Line
 from skltransfer._engine.stream._work import Batch, Item
 
-#: Texts prepared by one worker at a time to be sorted.
+#: Texts prepared by one worker at a time to be sorted, at most.
 AHEAD_PART = 128
 #: Batches of a window for each worker at least, so that none has nothing to do while others run a large one.
 BATCHES = 4
-#: Part of the least batch that a worker is given where there is not more for each.
-PART = 4
+#: Parts into which the least batch is cut at most, where there is not a whole one for every worker.
+PARTS = 4
 
 
 class Window:
@@ -39,13 +39,13 @@ class Window:
         if line.work.preparer.by_length:
             fresh = [item for item in items if not item.pieces]
             self._items = [item for item in items if item.pieces]  # others were to run them, and did not
-            self._parts = [line.prepare(fresh[i : i + AHEAD_PART]) for i in range(0, len(fresh), AHEAD_PART)]
+            self._parts = [line.prepare(part) for part in parted(fresh, line.workers, AHEAD_PART)]
 
     def batches(self, note_failures: Callable[[Batch], None]) -> list[list[Item]]:
         """Wait for the preparation and return the batches; `note_failures` is given each part that was prepared."""
         work = self._line.work
         if not work.preparer.by_length:
-            return self._parted()
+            return self._last()
         for part in [part.result() for part in self._parts]:
             note_failures(part)
             self._items += part.items
@@ -53,11 +53,10 @@ class Window:
         budget = work.batch_size if work.counted else self._share()
         return within(self._items, budget, counted=work.counted)
 
-    def _parted(self) -> list[list[Item]]:
+    def _last(self) -> list[list[Item]]:
         """Return a full batch as it is; part one that is not, the last of a call, among the workers."""
-        items, whole = self._items, self._line.work.counted or len(self._items) >= self._line.window
-        size = len(items) if whole else ceil(len(items) / self._line.abreast)
-        return [items[i : i + size] for i in range(0, len(items), size)]
+        whole = self._line.work.counted or len(self._items) >= self._line.window
+        return [self._items] if whole else parted(self._items, self._line.abreast)
 
     def _share(self) -> int:
         """Return how many tokens a batch gets: as many batches for each worker, that all end together."""
@@ -65,11 +64,18 @@ class Window:
         tokens = sum(len(piece) for item in self._items for piece in item.pieces)
         most = max(work.least, min(work.batch_size, tokens // (BATCHES * abreast)))
         rounds = max(1, round(tokens / (most * abreast)))
-        return max(work.least // PART, ceil(tokens / (rounds * abreast)))
+        return max(work.least // PARTS, ceil(tokens / (rounds * abreast)))
 
 
 def _length(item: Item) -> int:
     return max(map(len, item.pieces))
+
+
+def parted(items: list[Item], workers: int, most: int | None = None) -> list[list[Item]]:
+    """Cut items into as many parts of one size for each worker, of at most so many items."""
+    rounds = 1 if most is None else max(1, ceil(len(items) / (workers * most)))
+    size = max(1, ceil(len(items) / (rounds * workers)))
+    return [items[i : i + size] for i in range(0, len(items), size)]
 
 
 def within(items: list[Item], budget: int, *, counted: bool) -> list[list[Item]]:
