@@ -257,10 +257,10 @@ class Run:
             else:
                 finisher.put(entry, len(entry.ids))
 
-    def _table(self, item: Any) -> tuple[Unit, Any] | None:
+    def _table(self, item: _Entry | tuple[Unit, Any]) -> tuple[Unit, Any] | None:
         """Compute the table of an entry; return a unit that comes with its table as it is, None if the head fails."""
         if not isinstance(item, _Entry):
-            return item  # type: ignore[no-any-return]
+            return item
         try:
             return item.unit, self.predictor.table(item.ids, item.rows, item.reasons)
         except Exception as err:  # noqa: BLE001 - heads of strangers
