@@ -43,9 +43,9 @@ def test_window_of_texts_is_cut_by_tokens_or_by_number():
         (4, [30] * 8, [[30] * 3, [30] * 3, [30] * 2]),  # never less than a quarter of a batch
         (2, [30] * 18, [[30] * 9] * 2),  # a little more than a batch, rather than a third one for one worker
         (8, [5, 4], [[5, 4]]),
-        (1, [30] * 8, [[30] * 8]),
-        (1, [30] * 12, [[30] * 12]),
-        (1, [30] * 13, [[30] * 7, [30] * 6]),
+        (2, [30] * 25, [[30] * 13, [30] * 12]),
+        (2, [30] * 26, [[30] * 7] * 3 + [[30] * 5]),
+        (1, [30] * 26, [[30] * 9] * 2 + [[30] * 8]),
     ],
 )
 def test_workers_get_as_many_batches_of_texts(workers, given, batches, text_plan):
@@ -62,6 +62,7 @@ def test_texts_that_were_counted_are_not_shared_out(options, text_plan):
 def test_device_gets_all_it_can_take(text_plan):
     with _line.Pipelined(text_plan, stream.Options(n_jobs=4)) as line:
         assert lengths(line, [30] * 300) == [[30] * 300]
+        assert lengths(line, [64] * 300) == [[64] * 256, [64] * 44]
 
 
 @pytest.mark.parametrize(

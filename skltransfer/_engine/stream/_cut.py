@@ -59,8 +59,10 @@ class Window:
         return [self._items] if whole else parted(self._items, self._line.abreast)
 
     def _share(self) -> int:
-        """Return how many tokens a batch gets: as many batches for each worker, that all end together."""
+        """Return how many tokens a batch gets: where several are run at once, each worker gets as many batches."""
         work, abreast = self._line.work, self._line.abreast
+        if abreast == 1:
+            return work.batch_size
         tokens = sum(len(piece) for item in self._items for piece in item.pieces)
         most = max(work.least, min(work.batch_size, tokens // (BATCHES * abreast)))
         rounds = max(1, round(tokens / (most * abreast)))
@@ -79,9 +81,9 @@ def parted(items: list[Item], workers: int, most: int | None = None) -> list[lis
 
 
 def within(items: list[Item], budget: int, *, counted: bool) -> list[list[Item]]:
-    """Cut sorted items into batches that hold as many items, or just as many tokens with their padding, as they must.
+    """Cut sorted items into batches: of so many items, or the smallest ones of so many tokens, padding included.
 
-    A batch of texts is the smallest one that reaches the budget: fewer tokens are slower each, more mean more padding.
+    On a CPU a token of a smaller batch takes longer, and a larger batch has more padding.
     """
     batches: list[list[Item]] = []
     size = budget
