@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -24,8 +25,7 @@ import onnxruntime
 from onnx import helper, numpy_helper
 from peers import cpu_seconds
 from texts import DATA, read
-from texts_peers import LONGEST
-from tokenizers import Tokenizer
+from texts_peers import tokens
 
 from skltransfer import PretrainedEmbedder, load_card
 from skltransfer._engine.runtime import Session
@@ -67,22 +67,16 @@ class Clock:
     """Counts the processor time of the runs of all sessions."""
 
     def __init__(self) -> None:
-        self.seconds, run = 0.0, Session._rows
+        self.seconds, run, lock = 0.0, Session._rows, threading.Lock()
 
         def timed(session: Session, *given: object) -> object:
             start = time.thread_time()
             rows = run(session, *given)
-            self.seconds += time.thread_time() - start
+            with lock:
+                self.seconds += time.thread_time() - start
             return rows
 
         Session._rows = timed
-
-
-def lengths(card: Path, texts: list[str]) -> list[int]:
-    tokenizer = Tokenizer.from_file(str(card / "tokenizer.json"))
-    tokenizer.enable_truncation(LONGEST)
-    tokenizer.no_padding()
-    return [len(encoding) for encoding in tokenizer.encode_batch(texts)]
 
 
 def main() -> None:
@@ -96,21 +90,21 @@ def main() -> None:
     embedder = PretrainedEmbedder(given.card, cache=None, device="cpu")
     embedder.fit_transform(texts)
     products = weights(given.card / "model.onnx", card.layer)
-    tokens = sum(lengths(given.card, texts))
-    operations = sum(2 * k * n * count for (k, n), count in products.items())
+    count = sum(map(len, tokens(given.card / "tokenizer.json")(texts)))
+    operations = sum(2 * k * n * times for (k, n), times in products.items())
     figures: dict[str, list[float]] = {"in all": [], "in runs of the graph": [], "in products of weights": []}
     for _ in range(given.rounds):
         all_before, runs_before = cpu_seconds(), clock.seconds
         embedder.transform(texts)
         figures["in all"].append(cpu_seconds() - all_before)
         figures["in runs of the graph"].append(clock.seconds - runs_before)
-        each = sum(count * seconds(shape) for shape, count in products.items()) / TOKENS
-        figures["in products of weights"].append(each * tokens)
-    print(f"{len(texts)} texts of {tokens / len(texts):.1f} tokens, {operations / 1e6:.1f} million operations a token")
+        each = sum(times * seconds(shape) for shape, times in products.items()) / TOKENS
+        figures["in products of weights"].append(each * count)
+    print(f"{len(texts)} texts of {count / len(texts):.1f} tokens, {operations / 1e6:.1f} million operations a token")
     for name, taken in figures.items():
         share = statistics.median(part / whole for part, whole in zip(taken, figures["in all"], strict=True))
         print(f"{name:24} {1000 * statistics.median(taken) / len(texts):7.3f} ms of CPU a text, {share:.1%}")
-    rate = operations * tokens / statistics.median(figures["in products of weights"]) / 1e9
+    rate = operations * count / statistics.median(figures["in products of weights"]) / 1e9
     print(f"products: {rate:.0f} billion operations/s a core")
 
 

@@ -33,10 +33,10 @@ BUDGET = 1024
 SECONDS = 2.0
 
 
-def tokens(folder: Path) -> Callable[[Sequence[str]], list[list[int]]]:
+def tokens(file: Path) -> Callable[[Sequence[str]], list[list[int]]]:
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(folder / "loop" / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(file))
     tokenizer.enable_truncation(LONGEST)
     tokenizer.no_padding()
     return lambda texts: [encoding.ids for encoding in tokenizer.encode_batch(texts)]
@@ -68,13 +68,13 @@ def session(path: Path, threads: int = 0) -> Callable[[Sequence[list[int]]], np.
 
 def naive(folder: Path) -> Embed:
     """What a first script does: a loop, batch 1, the runtime's default threads."""
-    run, encode = session(folder / "loop" / "model.onnx"), tokens(folder)
+    run, encode = session(folder / "loop" / "model.onnx"), tokens(folder / "loop" / "tokenizer.json")
     return lambda texts: np.concatenate([run(encode([text])) for text in texts])
 
 
 def workers(folder: Path, graph: str = "loop/model.onnx") -> Embed:
     """The best loop by hand: small batches of similar length, a thread per core, one shared one-thread session."""
-    run, encode = session(folder / graph, threads=1), tokens(folder)
+    run, encode = session(folder / graph, threads=1), tokens(folder / "loop" / "tokenizer.json")
     pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
 
     def batches(pieces: Sequence[list[int]]) -> Iterable[list[int]]:
