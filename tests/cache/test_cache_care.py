@@ -120,7 +120,7 @@ def test_default_is_the_folder_of_the_user(folder, capsys, monkeypatch):
 
 def test_damage_that_sqlite_finds_is_an_error(folder):
     content = bytearray((folder / DATABASE).read_bytes())
-    content[4096:8192] = bytes(4096)
+    content[16384:32768] = bytes(16384)
     (folder / DATABASE).write_bytes(content)
     with pytest.raises(CacheError, match="cannot be read"):
         cache.verify(folder)

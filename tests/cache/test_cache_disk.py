@@ -124,13 +124,13 @@ def test_transaction_that_is_interrupted_leaves_nothing_behind(disk, monkeypatch
     assert_equal(disk.get([key(3)]), rows(3))
 
 
-#: Bytes of a folder that takes some 500 rows of 100 numbers.
-SMALL = 300_000
+#: Bytes of a folder that takes some 500 rows of 250 numbers.
+SMALL = 600_000
 
 
 def put_many(disk, numbers, recipe=RECIPE) -> None:
     for start in range(0, len(numbers), 100):
-        disk.put({key(i, recipe): np.full(100, i, np.float32) for i in numbers[start : start + 100]})
+        disk.put({key(i, recipe): np.full(250, i, np.float32) for i in numbers[start : start + 100]})
 
 
 def left(disk, numbers, recipe=RECIPE) -> list[int]:

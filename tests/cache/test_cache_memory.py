@@ -139,12 +139,12 @@ def test_flipped_bit_anywhere_in_a_record_is_a_miss(bit):
     assert wrong == []
 
 
-@pytest.mark.parametrize("length", [0, 3, 4, 19, 20, 21, 29, 30, 33, 34, 40, 49])
+@pytest.mark.parametrize("length", [0, 3, 4, 7, 8, 9, 17, 18, 21, 22, 28, 41])
 def test_cut_record_is_a_miss(length):
     assert _record.decode(key(1), _record.encode(key(1), ROW)[:length]) is None
 
 
-@pytest.mark.parametrize("record", [None, "text", 7, b"", b"SKR1" + b"\0" * 36, b"SKR2" + b"\0" * 36])
+@pytest.mark.parametrize("record", [None, "text", 7, b"", b"SKR2" + b"\0" * 36, b"SKR3" + b"\0" * 36])
 def test_record_of_another_kind_or_format_is_a_miss(record):
     assert _record.decode(key(1), record) is None
 

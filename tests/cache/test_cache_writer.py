@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -214,11 +215,52 @@ def test_claims_are_made_for_several_batches_of_a_quick_backbone(tmp_path, monke
     db.close()
 
 
-def test_rate_counts_rows_of_a_second():
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that is set by hand."""
+    now = [1000.0]
+    monkeypatch.setattr(_writer, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+def test_rate_counts_rows_of_a_second(clock):
     rate = _writer.Rate()
-    rate._since -= 0.5
+    rate.note_claim()
+    for _ in range(50):
+        clock[0] += 0.1
+        rate.add(100)
+    assert rate.per_second == pytest.approx(1000)
+
+
+def test_rate_follows_a_backbone_that_becomes_slower(clock):
+    rate = _writer.Rate()
+    rate.note_claim()
+    for count in [100] * 10 + [10] * 10:
+        clock[0] += 0.1
+        rate.add(count)
+    assert 100 <= rate.per_second < 150
+
+
+def test_rate_begins_anew_after_a_pause(clock):
+    rate = _writer.Rate()
+    rate.note_claim()
+    clock[0] += 0.1
     rate.add(1000)
-    assert 1000 < rate.per_second < 2100
+    rate.note_claim()
+    assert rate.per_second == pytest.approx(10_000)
+    clock[0] += 60.0
+    rate.note_claim()
+    assert rate.per_second == 0.0
+    clock[0] += 1.0
+    rate.add(10)
+    assert rate.per_second == pytest.approx(10)
+
+
+def test_clock_that_stands_still_is_no_rate_without_end(clock):
+    rate = _writer.Rate()
+    rate.note_claim()
+    rate.add(10)
+    assert rate.per_second <= 10_000
 
 
 def test_warning_of_the_writer_is_issued_where_the_user_called(tmp_path):

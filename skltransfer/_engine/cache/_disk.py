@@ -114,26 +114,22 @@ class DiskCache:
 
     def put(self, rows: Mapping[bytes, Row]) -> None:
         """Keep rows, and end their claims: all of them or, if the process dies half-way, none."""
-        self.write({key: encode(key, row) for key, row in rows.items()})
+        if rows:
+            self.write(recipe_of(next(iter(rows))), {key: encode(key, row) for key, row in rows.items()})
 
-    def write(self, records: Mapping[bytes, bytes]) -> None:
-        """Keep records of rows, as `put` does."""
-        if not records:
-            return
-        by_recipe: dict[bytes, list[tuple[bytes, bytes]]] = {}
-        for item in records.items():
-            by_recipe.setdefault(recipe_of(item[0]), []).append(item)
+    def write(self, recipe: bytes, records: Mapping[bytes, bytes]) -> None:
+        """Keep records of rows of a recipe, as `put` does."""
         limit = _limits.folder() if self.limit is None else self.limit
+        items = [*records.items()]
 
         def insert(db: sqlite3.Connection) -> Unkept:
             unkept = Unkept()
             with self._transaction(db):
-                for recipe, some in by_recipe.items():
-                    for start in range(0, len(some), SLICE):
-                        self._insert(db, recipe, some[start : start + SLICE], limit, unkept)
+                for start in range(0, len(items), SLICE):
+                    self._insert(db, recipe, items[start : start + SLICE], limit, unkept)
                 self._claims.end(db, records.keys(), come=True)
                 self._claims.renew(db)
-                self._count(db, {recipe: len(some) for recipe, some in by_recipe.items()})
+                self._count(db, {recipe: len(records)})
             return unkept
 
         self._unkept.take(self._use(insert, Unkept()))

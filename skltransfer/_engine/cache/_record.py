@@ -2,17 +2,18 @@
 
 ::
 
-    SKR2 | checksum, 16 bytes | type, 1 | axes, 1 | bytes of the numbers, 8 | length of each axis, 4 | numbers
+    SKR3 | checksum, 4 bytes | type, 1 | axes, 1 | bytes of the numbers, 8 | length of each axis, 4 | numbers
 
-Integers and numbers are little-endian; the checksum (BLAKE2b) is over the key and everything behind itself. To change
+Integers and numbers are little-endian; the checksum (CRC-32) is over the key and everything behind itself. It finds
+damage, not forgery: whoever may write to a folder is trusted. BLAKE2b takes four times as long (measured). To change
 the form, change `MAGIC`: records of another form are misses and are computed again. No pickle is ever read or written.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ import numpy.typing as npt
 
 from skltransfer._engine import process
 
-MAGIC = b"SKR2"
-CHECKSUM = 16
+MAGIC = b"SKR3"
+CHECKSUM = 4
 HEAD = struct.Struct("<BBQ")
 #: Types of numbers by their code.
 TYPES: dict[int, np.dtype[Any]] = {0: np.dtype("<f4"), 1: np.dtype("<f2")}
@@ -71,4 +72,4 @@ def decode(key: bytes, record: object) -> npt.NDArray[Any] | None:
 
 
 def _checksum(key: bytes, head: bytes, numbers: bytes) -> bytes:
-    return hashlib.blake2b(key + head + numbers, digest_size=CHECKSUM).digest()
+    return zlib.crc32(numbers, zlib.crc32(key + head)).to_bytes(CHECKSUM, "little")

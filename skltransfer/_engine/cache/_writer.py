@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 
 from skltransfer._engine import process
@@ -29,8 +29,37 @@ QUEUE = 64 * 2**20
 #: Seconds of work that are claimed at once, and the most rows: others who share the folder take what is not claimed.
 CLAIMED = 0.1
 MOST_CLAIMED = 2048
+#: Seconds after which whoever claims again may run another backbone, slower or faster.
+PAUSE = 1.0
 #: Keys that are remembered as not found; those of a window of texts, many times.
 MOST_ABSENT = 65_536
+
+
+class Part:
+    """Records of a recipe that are written together.
+
+    Parameters
+    ----------
+    recipe : bytes
+        Of all of them.
+
+    Attributes
+    ----------
+    records : dict of bytes to bytes
+        By key.
+    size : int
+        Bytes of the records.
+    """
+
+    def __init__(self, recipe: bytes) -> None:
+        self.recipe = recipe
+        self.records: dict[bytes, bytes] = {}
+        self.size = 0
+
+    def add(self, records: Mapping[bytes, bytes], size: int) -> None:
+        """Add records of so many bytes."""
+        self.records.update(records)
+        self.size += size
 
 
 class FolderCache:
@@ -51,11 +80,11 @@ class FolderCache:
         self._writer = DiskCache(folder, session=session, say=self._keep_warning)
         self._reader = DiskCache(folder, session=session, say=self._keep_warning)
         self._lock, self._write_lock = process.lock(), process.lock()
-        #: Records of rows by key, as they will be written, and how long they are together.
-        self._queue: dict[bytes, bytes] = {}
+        #: Records of rows that are not in the folder yet, and how long they are together. Those of the first part are
+        #: being written where `_writing` says so.
+        self._queue: deque[Part] = deque()
         self._queued = 0
-        #: Records being written, which are in neither the queue nor the folder.
-        self._writing: dict[bytes, bytes] = {}
+        self._writing = False
         self._thread: threading.Thread | None = None
         #: Set when there is no more to come.
         self._wake = threading.Event()
@@ -77,13 +106,13 @@ class FolderCache:
     def holds(self, recipe: bytes) -> bool:
         """Return whether a row of a recipe was ever put."""
         with self._lock:
-            waiting = any(recipe_of(key) == recipe for key in chain(self._writing, self._queue))
+            waiting = any(part.recipe == recipe for part in self._queue)
         return waiting or self._reader.holds(recipe)
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
         """Return the rows that are known and whose checksum holds."""
         with self._lock:
-            waiting = [(key, of[key]) for of in (self._writing, self._queue) if of for key in keys if key in of]
+            waiting = [(key, part.records[key]) for part in self._queue for key in keys if key in part.records]
             known = {key: row for key, record in waiting if (row := decode(key, record)) is not None}
             # Nobody else can have put a row that is ours to compute, and hardly one that was missing just now.
             late = time.monotonic() - self._checked >= DELAY
@@ -105,17 +134,19 @@ class FolderCache:
             return
         self._rate.add(len(rows))
         records = {key: encode(key, row) for key, row in rows.items()}
+        size = sum(map(len, records.values()))
         with self._lock:
             self._ours.difference_update(rows)
             self._absent.difference_update(rows)
-            self._queue.update(records)
-            self._queued += sum(map(len, records.values()))
+            self._part_for(recipe_of(next(iter(rows)))).add(records, size)
+            self._queued += size
             late = self._queued > QUEUE or not self._start()
         if late:
             self.flush()
 
     def claim(self, keys: Sequence[bytes]) -> set[bytes]:
         """Return those of the keys that no other thread or process is computing."""
+        self._rate.note_claim()
         free = self._writer.claim(keys)
         with self._lock:
             if self._version != self._writer.version:
@@ -143,9 +174,12 @@ class FolderCache:
     def flush(self) -> None:
         """Write what is queued, and wait for what is being written."""
         with self._write_lock:
-            while records := self._take():
-                self._writer.write(records)
-                self._writing = {}
+            while part := self._begin():
+                self._writer.write(part.recipe, part.records)
+                with self._lock:
+                    self._queue.popleft()
+                    self._queued -= part.size
+                    self._writing = False
 
     def close(self) -> None:
         """Write what is queued and close the connections; nothing is found or kept afterwards."""
@@ -163,20 +197,23 @@ class FolderCache:
 
     def after_fork(self) -> None:
         """Leave what the parent has to the parent; `process.Table` sets the cache aside."""
-        self._closed, self._queue, self._writing, self._thread = True, {}, {}, None
+        self._closed, self._queue, self._writing, self._thread = True, deque(), False, None
 
     def reset(self) -> None:
         """Do nothing: rows in folders stay."""
 
-    def _take(self) -> dict[bytes, bytes]:
-        """Move records out of the queue, and return them to be written."""
+    def _part_for(self, recipe: bytes) -> Part:
+        """Return the part of the queue that takes records of a recipe. The lock is held."""
+        last = self._queue[-1] if len(self._queue) > self._writing else None
+        if last is None or last.recipe != recipe or len(last.records) >= TRANSACTION:
+            self._queue.append(last := Part(recipe))
+        return last
+
+    def _begin(self) -> Part | None:
+        """Return what is to be written next; it stays in the queue, where it is found, and takes no more."""
         with self._lock:
-            if len(self._queue) <= TRANSACTION:
-                self._writing, self._queue = self._queue, {}
-            else:
-                self._writing = {key: self._queue.pop(key) for key in [*self._queue][:TRANSACTION]}
-            self._queued -= sum(map(len, self._writing.values()))
-            return self._writing
+            self._writing = bool(self._queue)
+            return self._queue[0] if self._queue else None
 
     def _start(self) -> bool:
         """Start the thread, unless it runs; return whether there is one. The lock is held."""
@@ -214,15 +251,25 @@ class FolderCache:
 
 
 class Rate:
-    """Rows that are put in a second, measured while they come."""
+    """Rows that are put in a second, as of the last few tenths."""
 
     def __init__(self) -> None:
         self.per_second = 0.0
-        self._rows, self._since = 0, time.monotonic()
+        self._rows, self._since = 0.0, 0.0
+        self._last = -PAUSE
+
+    def note_claim(self) -> None:
+        """Begin anew where nothing was claimed or put for a while."""
+        now = time.monotonic()
+        if now - self._last >= PAUSE:
+            self.per_second, self._rows, self._since = 0.0, 0.0, now
+        self._last = now
 
     def add(self, rows: int) -> None:
         """Count rows that were just put."""
+        self._last = time.monotonic()
         self._rows += rows
-        if (seconds := time.monotonic() - self._since) >= CLAIMED / 2:
-            self.per_second = self._rows / seconds
-            self._rows, self._since = 0, time.monotonic()
+        seconds = max(self._last - self._since, 1e-3)
+        self.per_second = self._rows / seconds
+        if seconds >= 2 * CLAIMED:  # what was long ago counts for less
+            self._rows, self._since = self._rows / 2, self._last - seconds / 2

@@ -99,7 +99,8 @@ class Ledger:
         if self._claims is None:
             return items, []
         ours = self._claims.claim(items)
-        return [item for item in items if item.key in ours], [item for item in items if item.key not in ours]
+        mine = [item for item in items if item.key in ours]
+        return mine, [] if len(mine) == len(items) else [item for item in items if item.key not in ours]
 
     def ahead(self, batches: list[list[Item]], waiting: list[Item]) -> Iterable[list[Item]]:
         """Return batches to claim one after the other, before those that wait; see `Claims.ahead`."""
@@ -115,9 +116,12 @@ class Ledger:
 
     def keep(self, items: list[Item], rows: Iterable[Any], *, finite: bool = True) -> dict[int, Any]:
         """Put computed rows into the cache, finite ones only; return what is wanted of them, by index."""
+        rows = list(rows)
         if self._cache is not None and self._claims is not None:
             keys = [item.key for item in items]
-            kept = {key: row for key, row in zip(keys, rows, strict=True) if finite or np.isfinite(row).all()}
+            kept = dict(zip(keys, rows, strict=True))
+            if not finite:
+                kept = {key: row for key, row in kept.items() if np.isfinite(row).all()}
             self._cache.put(kept)
             self._computed += len(kept)
             if len(kept) < len(keys):
