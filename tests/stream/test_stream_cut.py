@@ -20,8 +20,16 @@ def text_plan(tmp_path):
     return make(load_card(save_text_backbone(text_backbone(), tmp_path)), runtime.Device())
 
 
+def window_of(items, line):
+    """A window that takes all items."""
+    window = _cut.Window(line)
+    assert window.add(items) == []
+    window.close()
+    return window
+
+
 def lengths(line, given):
-    window = _cut.Window(texts_of(given), line)
+    window = window_of(texts_of(given), line)
     return [[len(item.pieces[0]) for item in batch] for batch in window.batches(lambda part: None)]
 
 
@@ -77,7 +85,7 @@ def test_device_gets_all_it_can_take(text_plan):
 )
 def test_last_images_are_shared_out(form, options, count, sizes, plan):
     with form(plan, stream.Options(n_jobs=2, **options)) as line:
-        window = _cut.Window([_work.Item(i, b"") for i in range(count or line.window)], line)
+        window = window_of([_work.Item(i, b"") for i in range(count or line.window)], line)
         batches = window.batches(lambda part: None)
     assert [len(batch) for batch in batches] == [size or line.window for size in sizes]
     assert [item.index for batch in batches for item in batch] == list(range(count or line.window))
@@ -105,3 +113,31 @@ def test_every_worker_prepares_a_part_of_a_small_call(text_plan, monkeypatch):
     monkeypatch.setattr(_line.Fused, "prepare", lambda line, items: prepared.append(len(items)) or prepare(line, items))
     rows = stream.embed(Samples(["a text"] * 9, None), text_plan, options=stream.Options(n_jobs=2)).rows
     assert (prepared, len(rows)) == ([5, 4], 9)
+
+
+def test_texts_are_prepared_as_they_come(text_plan, monkeypatch):
+    with _line.Fused(text_plan, stream.Options(n_jobs=2)) as line:
+        started = []
+        prepare = line.prepare
+        monkeypatch.setattr(line, "prepare", lambda part: started.append(len(part)) or prepare(part))
+        window = _cut.Window(line)
+        texts = [_work.Item(i, "a") for i in range(300)]
+        assert window.add(texts[:200]) == []
+        assert started == []
+        assert window.add(texts[200:]) == []
+        assert started == [128, 128]
+        window.close()
+        assert started == [128, 128, 22, 22]
+        prepared = [item for batch in window.batches(lambda part: None) for item in batch]
+    assert sorted(item.index for item in prepared) == list(range(300))
+    assert all(item.pieces for item in prepared)
+
+
+def test_window_takes_what_there_is_room_for(text_plan):
+    with _line.Fused(text_plan, stream.Options(n_jobs=2, batch_size=4)) as line:
+        line.window = 5
+        window, items = _cut.Window(line), texts_of([3] * 8)
+        line.window = 2  # for the windows that come
+        assert window.add(items) == items[5:]
+        assert window.full
+        assert window.items == items[:5]

@@ -81,6 +81,8 @@ class _Coordinator:
         self.line, self.ledger = line, ledger
         self.results = Results(line.work.preparer, ledger, options.progress, skip_bad=options.skip_bad)
         self.intake = Intake(line, ledger, self.results)
+        #: What is filled, and items that come after it.
+        self.window = Window(line)
         self.waiting: list[Item] = []
         #: Windows that are being prepared while the batches of an earlier one run.
         self.ahead: deque[Window] = deque()
@@ -105,16 +107,14 @@ class _Coordinator:
         yield from self.results.last(self.intake.seen)
 
     def _line_up(self, items: list[Item], *, last: bool = False) -> None:
-        """Hand full windows to the line; run those before, which have been prepared meanwhile."""
-        self.waiting += items
-        while self.waiting:
-            size = self.line.window  # a runner may set another meanwhile
-            full = len(self.waiting) >= size or self.line.work.budget.full
-            if not full and not last:
-                return
-            self.ahead.append(Window(self.waiting[:size], self.line))
-            self.waiting = self.waiting[size:]
+        """Fill windows, and hand full ones to the line; run those before, which have been prepared meanwhile."""
+        self.waiting = self.window.add(items)
+        while self.window.full or (last and self.window.items):
+            self.window.close()
+            self.ahead.append(self.window)
+            self.window = Window(self.line)
             self._run_prepared(self.line.ahead)
+            self.waiting = self.window.add(self.waiting)
         if last:
             self._run_prepared(0)
 

@@ -18,28 +18,55 @@ PARTS = 4
 
 
 class Window:
-    """Items that are cut into batches together; where their lengths differ, workers prepare them at once.
+    """Items that are cut into batches together; where their lengths differ, workers prepare them as they come.
 
     Parameters
     ----------
-    items : list of Item
-        At most `Line.window` of them.
     line : Line
         Prepares them.
 
     Attributes
     ----------
     items : list of Item
-        As given.
+        As they came.
     """
 
-    def __init__(self, items: list[Item], line: Line) -> None:
-        self.items, self._line, self._items = items, line, items
+    def __init__(self, line: Line) -> None:
+        self.items: list[Item] = []
+        self._line = line
+        self._size = line.window  # a runner may set another meanwhile
+        #: Items that nobody prepares yet, the parts that are prepared, and items that came prepared: others were to run
+        #: them, and did not.
+        self._fresh: list[Item] = []
         self._parts: list[Future[Batch]] = []
-        if line.work.preparer.by_length:
-            fresh = [item for item in items if not item.pieces]
-            self._items = [item for item in items if item.pieces]  # others were to run them, and did not
-            self._parts = [line.prepare(part) for part in parted(fresh, line.workers, AHEAD_PART)]
+        self._ready: list[Item] = []
+
+    @property
+    def full(self) -> bool:
+        """Whether no more items should be added: there are enough, or they fill the memory they may."""
+        return len(self.items) >= self._size or bool(self.items and self._line.work.budget.full)
+
+    def add(self, items: list[Item]) -> list[Item]:
+        """Take as many items as there is room for; return the others."""
+        room = self._size - len(self.items)
+        taken = items[:room]
+        self.items += taken
+        if self._line.work.preparer.by_length:
+            self._ready += [item for item in taken if item.pieces]
+            self._fresh += [item for item in taken if not item.pieces]
+            whole = len(self._fresh) - len(self._fresh) % (self._line.workers * AHEAD_PART)
+            self._prepare(whole)
+        return items[room:]
+
+    def close(self) -> None:
+        """Prepare what is left; no more will come."""
+        self._prepare(len(self._fresh))
+
+    def _prepare(self, count: int) -> None:
+        """Let each worker prepare as many of the first items."""
+        parts = parted(self._fresh[:count], self._line.workers, AHEAD_PART)
+        self._parts += [self._line.prepare(part) for part in parts]
+        del self._fresh[:count]
 
     def batches(self, note_failures: Callable[[Batch], None]) -> list[list[Item]]:
         """Wait for the preparation and return the batches; `note_failures` is given each part that was prepared."""
@@ -48,22 +75,22 @@ class Window:
             return self._last()
         for part in [part.result() for part in self._parts]:
             note_failures(part)
-            self._items += part.items
-        self._items.sort(key=_length, reverse=True)
+            self._ready += part.items
+        self._ready.sort(key=_length, reverse=True)
         budget = work.batch_size if work.counted else self._share()
-        return within(self._items, budget, counted=work.counted)
+        return within(self._ready, budget, counted=work.counted)
 
     def _last(self) -> list[list[Item]]:
         """Return a full batch as it is; part one that is not, the last of a call, among the workers."""
-        whole = self._line.work.counted or len(self._items) >= self._line.window
-        return [self._items] if whole else parted(self._items, self._line.abreast)
+        whole = self._line.work.counted or len(self.items) >= self._size
+        return [self.items] if whole else parted(self.items, self._line.abreast)
 
     def _share(self) -> int:
         """Return how many tokens a batch gets: where several are run at once, each worker gets as many batches."""
         work, abreast = self._line.work, self._line.abreast
         if abreast == 1:
             return work.batch_size
-        tokens = sum(len(piece) for item in self._items for piece in item.pieces)
+        tokens = sum(len(piece) for item in self._ready for piece in item.pieces)
         most = max(work.least, min(work.batch_size, tokens // (BATCHES * abreast)))
         rounds = max(1, round(tokens / (most * abreast)))
         return max(work.least // PARTS, ceil(tokens / (rounds * abreast)))

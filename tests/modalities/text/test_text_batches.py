@@ -133,6 +133,8 @@ def test_every_worker_gets_batches_of_a_small_window(made):
     with _line.Fused(made, stream.Options(n_jobs=2)) as line:
         line.work.batch_size = 4096
         items = [_work.Item(i, "", pieces=[np.zeros(100, np.int32)]) for i in range(100)]
-        batches = _cut.Window(items, line).batches(lambda part: None)
+        window = _cut.Window(line)
+        assert window.add(items) == []
+        batches = window.batches(lambda part: None)
     assert max(map(len, batches)) == 13  # 10,000 tokens for two workers, four times each
     assert len(batches) >= 8
