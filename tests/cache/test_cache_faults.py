@@ -50,8 +50,7 @@ def opened(folder):
     try:
         yield disk
     finally:
-        if disk._db is not None:
-            disk._db.close()
+        disk.close()
 
 
 def read(folder, batches: int, first: int = 0) -> dict[bytes, np.ndarray]:
@@ -158,7 +157,7 @@ def test_killed_processes_leave_every_batch_they_told_of_and_nothing_wrong(tmp_p
     with opened(tmp_path) as disk:
         assert disk.claim([key(10**9)]) == {key(10**9)}
         assert disk._db.execute("SELECT count(*) FROM claims").fetchone() == (1,)  # those of the dead are gone
-    assert {file.name for file in tmp_path.iterdir()} == {DATABASE}  # an empty journal stays until the next transaction
+    assert {file.name for file in tmp_path.iterdir()} == {DATABASE}  # whoever closes removes the journal
 
 
 # ---------------------------------------------------------------------------------------------------------------------

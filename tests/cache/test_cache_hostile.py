@@ -231,7 +231,7 @@ def test_new_database_in_a_folder_that_was_there_is_private(tmp_path, open_disk)
 def test_folder_of_the_first_release_keeps_its_rows(folder, open_disk):
     change(folder, "PRAGMA journal_mode = WAL")
     assert_equal(open_disk(folder).get([key(i) for i in range(30)]), rows(*range(1, 10)))
-    assert open_disk(folder)._db.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    assert open_disk(folder)._db.execute("PRAGMA journal_mode").fetchone() == ("persist",)
     assert [file.name for file in folder.iterdir()] == [_folder.FILE]
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from skltransfer import PretrainedEmbedder
 from skltransfer._engine import cache, process
-from skltransfer._engine.cache import DiskCache, FolderCache, MemoryCache, _writer
+from skltransfer._engine.cache import DiskCache, FolderCache, MemoryCache, _missing, _writer
 from skltransfer._engine.cache._record import encode
 from skltransfer.errors import CacheWarning
 from skltransfer.testing import image_rows, noise_images
@@ -87,6 +87,19 @@ def test_queued_rows_are_written_at_the_end(never, folder, end):
     assert_equal(written(folder), many)
 
 
+def test_journal_is_removed_by_whoever_closes(folder):
+    folder.put(rows(1))
+    folder.flush()
+    other = DiskCache(folder.folder)
+    other.put(rows(2))
+    folder.close()
+    other.put(rows(3))
+    other.close()
+    assert {file.name for file in folder.folder.iterdir()} == {DiskCache.FILE}
+    assert cache.verify(folder.folder) == (3, 0)
+    assert {file.name for file in folder.folder.iterdir()} == {DiskCache.FILE}
+
+
 def test_end_of_a_call_ends_the_thread(never, folder):
     folder.put(rows(1))
     (thread,) = writers()
@@ -141,7 +154,7 @@ def test_rows_that_another_process_commits_are_found(folder):
     folder.claim([key(2)])
     assert_equal(folder.get(keys), rows(1))
     other.put(rows(2))
-    time.sleep(2 * _writer.DELAY)
+    time.sleep(1.2 * _missing.FRESH)
     folder.release([key(2)])
     assert_equal(folder.get(keys), rows(1, 2))
     other.close()

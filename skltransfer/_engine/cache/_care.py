@@ -140,7 +140,8 @@ def _opened(folder: Path) -> Iterator[sqlite3.Connection]:
         raise CacheError(f"{str(folder)!r} holds no cache: it has no file {_folder.FILE!r}.")
     with contextlib.ExitStack() as stack:
         try:
-            db = stack.enter_context(contextlib.closing(_folder.open_database(folder)))
+            db = _folder.open_database(folder)
+            stack.callback(_folder.close_database, db)
             yield db
         except REFUSALS as err:
             raise CacheError(

@@ -46,9 +46,13 @@ class Claims:
 
     def end(self, db: sqlite3.Connection, keys: Collection[bytes], *, come: bool) -> None:
         """End claims: all that a record claims have ended, or the others are told of those that will not come."""
+        ending = len(keys)
         for name, left in [*self._ours.items()]:
+            if not ending:
+                return
             before = len(left)
             left.difference_update(keys)
+            ending -= before - len(left)
             if not left:
                 del self._ours[name]
                 db.execute("DELETE FROM claims WHERE id = ?", (name,))

@@ -67,8 +67,8 @@ class DiskCache:
         self.folder, self.limit = folder, limit
         self._session, self._say = session or Session(), say
         self._unkept, self._claims = Unkept(), Claims()
-        #: Changes with every transaction of other connections than this, as far as `claim` has seen.
-        self.version = 0
+        #: Changes with the file, and with every transaction of other connections than this, as far as `claim` has seen.
+        self.version: object = None
         self._lock = process.lock()
         self._warned = self._closed = False
         self._rests_until = 0.0
@@ -140,7 +140,7 @@ class DiskCache:
         def enter(db: sqlite3.Connection) -> set[bytes]:
             with self._transaction(db):
                 free = self._claims.enter(db, keys)
-                (self.version,) = db.execute("PRAGMA data_version").fetchone()
+                self.version = self._place, db.execute("PRAGMA data_version").fetchone()
                 return free
 
         return self._use(enter, set(keys))  # a cache that cannot be used keeps nobody waiting
@@ -207,7 +207,7 @@ class DiskCache:
 
     def _disconnect(self) -> None:
         if self._db is not None:
-            self._db.close()
+            _folder.close_database(self._db)
         self._db = None
 
     def _is_moved(self) -> bool:

@@ -54,6 +54,9 @@ SETTINGS = (
     "PRAGMA cache_spill = OFF",
 )
 
+#: Bytes of the journal that stay between transactions.
+JOURNAL = 2**20
+
 Place = tuple[int, int]
 
 
@@ -107,6 +110,14 @@ def open_database(folder: Path, *, new: bool = False) -> sqlite3.Connection:
             raise
         else:
             return db
+
+
+def close_database(db: sqlite3.Connection) -> None:
+    """Remove the journal, unless another process needs it, and close the connection."""
+    with contextlib.suppress(sqlite3.Error):
+        db.execute("PRAGMA busy_timeout = 0")
+        db.execute("PRAGMA journal_mode = DELETE")
+    db.close()
 
 
 def _create_file(path: Path) -> None:
@@ -172,6 +183,9 @@ def _prepare(db: sqlite3.Connection) -> None:
     for setting in SETTINGS:
         db.execute(setting)
     _leave_log(db)
+    # The journal is overwritten: to create and remove a file takes as long as fifty rows.
+    db.execute("PRAGMA journal_mode = PERSIST")
+    db.execute(f"PRAGMA journal_size_limit = {JOURNAL}")
     check_schema(db)
 
 

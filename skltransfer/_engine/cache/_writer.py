@@ -15,6 +15,7 @@ from pathlib import Path
 from skltransfer._engine import process
 from skltransfer._engine.cache._blocks import Row
 from skltransfer._engine.cache._disk import DiskCache
+from skltransfer._engine.cache._missing import Missing
 from skltransfer._engine.cache._record import decode, encode
 from skltransfer._engine.cache._room import Session
 from skltransfer._engine.cache._unkept import recipe_of
@@ -27,12 +28,10 @@ TRANSACTION = 2048
 #: Bytes that may be queued; beyond, whoever puts rows writes them.
 QUEUE = 64 * 2**20
 #: Seconds of work that are claimed at once, and the most rows: others who share the folder take what is not claimed.
-CLAIMED = 0.1
-MOST_CLAIMED = 2048
+CLAIMED = 0.2
+MOST_CLAIMED = 4096
 #: Seconds after which whoever claims again may run another backbone, slower or faster.
 PAUSE = 1.0
-#: Keys that are remembered as not found; those of a window of texts, many times.
-MOST_ABSENT = 65_536
 
 
 class Part:
@@ -89,11 +88,9 @@ class FolderCache:
         #: Set when there is no more to come.
         self._wake = threading.Event()
         self._closed = False
-        #: Keys that were looked up and not found, while no other process changed the folder, as far as the last claim
-        #: saw; those of them that were claimed since, which nobody else computes.
-        self._absent: set[bytes] = set()
-        self._ours: set[bytes] = set()
-        self._version, self._checked = -1, 0.0
+        self._missing = Missing()
+        #: How often rows were put.
+        self._puts = 0
         self._rate = Rate()
         process.register(self)
         self.claim([])  # to see the first version
@@ -111,20 +108,20 @@ class FolderCache:
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
         """Return the rows that are known and whose checksum holds."""
+        known: dict[bytes, Row] = {}
         with self._lock:
-            waiting = [(key, part.records[key]) for part in self._queue for key in keys if key in part.records]
-            known = {key: row for key, record in waiting if (row := decode(key, record)) is not None}
-            # Nobody else can have put a row that is ours to compute, and hardly one that was missing just now.
-            late = time.monotonic() - self._checked >= DELAY
-            ours, absent = self._ours, () if late else self._absent
-            rest = [key for key in keys if key not in known and key not in ours and key not in absent]
-        if rest:
-            found = self._reader.get(rest)
-            known |= found
+            puts, asked = self._puts, self._missing.others(keys)
+            if asked:
+                waiting = [(key, part.records[key]) for part in self._queue for key in asked if key in part.records]
+                known = {key: row for key, record in waiting if (row := decode(key, record)) is not None}
+        if rest := [key for key in asked if key not in known]:
+            known |= (found := self._reader.get(rest))
+            is_new = not known and not self.holds(recipe_of(rest[0]))
             with self._lock:
-                if len(self._absent) > MOST_ABSENT:
-                    self._absent.clear()
-                self._absent.update([key for key in rest if key not in found] if found else rest)
+                if is_new and self._puts == puts:
+                    self._missing.note_new(recipe_of(rest[0]))
+                else:
+                    self._missing.note_absent([key for key in rest if key not in found] if found else rest)
         self._issue_warning()
         return known
 
@@ -133,12 +130,13 @@ class FolderCache:
         if not rows:
             return
         self._rate.add(len(rows))
+        recipe = recipe_of(next(iter(rows)))
         records = {key: encode(key, row) for key, row in rows.items()}
         size = sum(map(len, records.values()))
         with self._lock:
-            self._ours.difference_update(rows)
-            self._absent.difference_update(rows)
-            self._part_for(recipe_of(next(iter(rows)))).add(records, size)
+            self._puts += 1
+            self._missing.note_put(records.keys(), recipe)
+            self._part_for(recipe).add(records, size)
             self._queued += size
             late = self._queued > QUEUE or not self._start()
         if late:
@@ -149,19 +147,14 @@ class FolderCache:
         self._rate.note_claim()
         free = self._writer.claim(keys)
         with self._lock:
-            if self._version != self._writer.version:
-                self._version = self._writer.version
-                self._absent.clear()
-            self._checked = time.monotonic()
-            self._ours |= free & self._absent
-            self._absent -= free
+            self._missing.note_claims(free, self._writer.version)
         self._issue_warning()
         return free
 
     def release(self, keys: Collection[bytes]) -> None:
         """End claims whose rows will not come."""
         with self._lock:
-            self._ours.difference_update(keys)
+            self._missing.note_release(keys)
         self._writer.release(keys)
 
     def end_call(self, recipe: bytes, computed: int) -> None:

@@ -22,9 +22,9 @@ class Claims:
         self._cache = cache
         #: Keys that are ours to compute.
         self._ours: set[bytes] = set()
-        #: Keys that were decided on before their batch came, and items whose turn comes after this batch.
-        self._decided: set[bytes] = set()
+        #: Items whose turn comes after this batch, and how many of the first ones were decided on already.
         self._coming: Iterable[Item] = ()
+        self._decided = 0
 
     def ahead(self, batches: list[list[Item]], waiting: list[Item]) -> Iterator[list[Item]]:
         """Yield batches, and know what comes after each, so that `claim` can decide on several at once.
@@ -41,15 +41,18 @@ class Claims:
             yield batch
         self._coming = ()
 
-    def claim(self, items: list[Item]) -> Set[bytes]:
-        """Claim items, and some of those that come after them; return the keys that are ours."""
+    def claim(self, items: list[Item]) -> tuple[list[Item], list[Item]]:
+        """Claim items, and some of those that come after them; return those that are ours, and those that are not."""
         keys = [item.key for item in items]
-        if not self._decided.issuperset(keys):
+        if self._decided < len(keys):
             coming = [item.key for item in islice(self._coming, self._cache.claims_ahead)]
-            self._ours |= self._cache.claim([*dict.fromkeys(keys + coming)])
-            self._decided.update(coming)
-        self._decided.difference_update(keys)
-        return self._ours
+            self._ours |= self._cache.claim(keys + coming)
+            self._decided = len(keys) + len(coming)
+        self._decided -= len(keys)
+        if self._ours.issuperset(keys):
+            return items, []
+        ours = self._ours.intersection(keys)
+        return [item for item in items if item.key in ours], [item for item in items if item.key not in ours]
 
     def end(self, keys: Iterable[bytes]) -> None:
         """Forget claims that ended because their rows came."""

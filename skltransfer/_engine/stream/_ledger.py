@@ -22,8 +22,15 @@ class Awaited:
         #: again and again.
         self._twins: dict[bytes, list[int]] = {}
 
-    def enter(self, item: Item) -> bool:
-        """Let an item wait; return whether it is the first with its key."""
+    def enter(self, items: list[Item]) -> list[Item]:
+        """Let items wait; return those that are the first with their key."""
+        keys = {item.key for item in items}
+        if len(keys) == len(items) and keys.isdisjoint(self._keys):
+            self._keys |= keys
+            return items
+        return [item for item in items if self._is_first(item)]
+
+    def _is_first(self, item: Item) -> bool:
         if item.key in self._keys:
             self._twins.setdefault(item.key, []).append(item.index)
             return False
@@ -35,9 +42,9 @@ class Awaited:
         self._keys.discard(item.key)
         return [item.index, *self._twins.pop(item.key, ())]
 
-    def spread(self, rows: dict[int, Any], items: list[Item]) -> dict[int, Any]:
+    def spread(self, rows: dict[int, Any], items: list[Item], keys: list[bytes]) -> dict[int, Any]:
         """Return the rows of items by all indices that wait for them."""
-        self._keys.difference_update([item.key for item in items])
+        self._keys.difference_update(keys)
         if self._twins:
             rows |= {twin: rows[item.index] for item in items for twin in self._twins.pop(item.key, ())}
         return rows
@@ -86,21 +93,14 @@ class Ledger:
 
     def enter(self, items: list[Item]) -> tuple[list[Item], dict[int, Any]]:
         """Enter items that were fingerprinted; return those to compute, and rows that are known with their indices."""
-        known, fresh, placed = self.known(items), [], {}
-        for item in items:
-            if item.key in known:
-                placed[item.index] = known[item.key]
-            elif self._awaited.enter(item):
-                fresh.append(item)
-        return fresh, placed
+        if not (known := self.known(items)):
+            return self._awaited.enter(items), {}
+        placed = {item.index: known[item.key] for item in items if item.key in known}
+        return self._awaited.enter([item for item in items if item.key not in known]), placed
 
     def claim(self, items: list[Item]) -> tuple[list[Item], list[Item]]:
         """Return the items that are ours to compute, and those that others compute."""
-        if self._claims is None:
-            return items, []
-        ours = self._claims.claim(items)
-        mine = [item for item in items if item.key in ours]
-        return mine, [] if len(mine) == len(items) else [item for item in items if item.key not in ours]
+        return (items, []) if self._claims is None else self._claims.claim(items)
 
     def ahead(self, batches: list[list[Item]], waiting: list[Item]) -> Iterable[list[Item]]:
         """Return batches to claim one after the other, before those that wait; see `Claims.ahead`."""
@@ -117,19 +117,20 @@ class Ledger:
     def keep(self, items: list[Item], rows: Iterable[Any], *, finite: bool = True) -> dict[int, Any]:
         """Put computed rows into the cache, finite ones only; return what is wanted of them, by index."""
         rows = list(rows)
-        if self._cache is not None and self._claims is not None:
-            keys = [item.key for item in items]
-            kept = dict(zip(keys, rows, strict=True))
-            if not finite:
-                kept = {key: row for key, row in kept.items() if np.isfinite(row).all()}
-            self._cache.put(kept)
-            self._computed += len(kept)
-            if len(kept) < len(keys):
-                self.release({*keys} - kept.keys())
-            self._claims.end(keys)
-        if self._plan.view is not None:
-            rows = map(self._plan.view.take, rows)
-        return self._awaited.spread({item.index: row for item, row in zip(items, rows, strict=True)}, items)
+        of_items = rows if self._plan.view is None else map(self._plan.view.take, rows)
+        wanted = {item.index: row for item, row in zip(items, of_items, strict=True)}
+        if self._cache is None or self._claims is None:
+            return wanted
+        keys = [item.key for item in items]
+        kept = dict(zip(keys, rows, strict=True))
+        if not finite:
+            kept = {key: row for key, row in kept.items() if np.isfinite(row).all()}
+        self._cache.put(kept)
+        self._computed += len(kept)
+        if len(kept) < len(keys):
+            self.release({*keys} - kept.keys())
+        self._claims.end(keys)
+        return self._awaited.spread(wanted, items, keys)
 
     def indices(self, item: Item) -> list[int]:
         """Return the indices that wait for an item's row, once."""
