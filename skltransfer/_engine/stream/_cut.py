@@ -47,7 +47,7 @@ class Window:
         return len(self.items) >= self._size or bool(self.items and self._line.work.budget.full)
 
     def add(self, items: list[Item]) -> list[Item]:
-        """Take as many items as there is room for; return the others."""
+        """Add as many items as there is room for; return the others."""
         room = self._size - len(self.items)
         taken = items[:room]
         self.items += taken
