@@ -147,3 +147,13 @@ def test_rows_of_another_database_that_takes_the_place_of_a_new_one_are_found(fo
     (tmp_path / "other" / DiskCache.FILE).replace(folder.folder / DiskCache.FILE)
     folder.claim([key(1)])
     assert_equal(folder.get(KEYS), rows(2))
+
+
+def test_recipe_is_not_new_because_the_folder_cannot_be_read(folder):
+    folder.put(rows(1))
+    folder.flush()
+    folder._reader._rests_until = float("inf")
+    assert folder.get(KEYS) == {}
+    folder._reader._rests_until = 0.0
+    folder.claim([key(9)])
+    assert_equal(folder.get([key(1), key(4)]), rows(1))

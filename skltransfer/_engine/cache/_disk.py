@@ -88,9 +88,18 @@ class DiskCache:
         if (db := self.__dict__.get("_db")) is not None:
             db.close()
 
+    @property
+    def rests(self) -> bool:
+        """Whether the folder is left alone: nothing is found, whatever it holds."""
+        return self._closed or time.monotonic() < self._rests_until
+
     def holds(self, recipe: bytes) -> bool:
         """Return whether a row of a recipe was ever put."""
         return self._use(lambda db: _was_put(db, recipe), otherwise=False)
+
+    def lacks(self, recipe: bytes) -> bool:
+        """Return whether it is certain that no row of a recipe was ever put."""
+        return self._use(lambda db: not _was_put(db, recipe), otherwise=False)
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
         """Return the rows that are known and whose checksum holds."""
@@ -183,7 +192,7 @@ class DiskCache:
     def _use(self, action: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
         """Run an action on the database; where it cannot be, warn once and return `otherwise`."""
         with self._lock:
-            if self._closed or time.monotonic() < self._rests_until:
+            if self.rests:
                 return otherwise
             for again in (True, False):
                 try:

@@ -102,9 +102,7 @@ class FolderCache:
 
     def holds(self, recipe: bytes) -> bool:
         """Return whether a row of a recipe was ever put."""
-        with self._lock:
-            waiting = any(part.recipe == recipe for part in self._queue)
-        return waiting or self._reader.holds(recipe)
+        return self._is_queued(recipe) or self._reader.holds(recipe)
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
         """Return the rows that are known and whose checksum holds."""
@@ -116,12 +114,7 @@ class FolderCache:
                 known = {key: row for key, record in waiting if (row := decode(key, record)) is not None}
         if rest := [key for key in asked if key not in known]:
             known |= (found := self._reader.get(rest))
-            is_new = not known and not self.holds(recipe_of(rest[0]))
-            with self._lock:
-                if is_new and self._puts == puts:
-                    self._missing.note_new(recipe_of(rest[0]))
-                else:
-                    self._missing.note_absent([key for key in rest if key not in found] if found else rest)
+            self._note_missing([key for key in rest if key not in found] if found else rest, puts)
         self._issue_warning()
         return known
 
@@ -194,6 +187,22 @@ class FolderCache:
 
     def reset(self) -> None:
         """Do nothing: rows in folders stay."""
+
+    def _note_missing(self, keys: Sequence[bytes], puts: int) -> None:
+        """Note keys that were not found, or that all of their recipe are missing, if nothing was put meanwhile."""
+        if not keys or self._reader.rests:
+            return
+        is_new = not self._is_queued(recipe := recipe_of(keys[0])) and self._reader.lacks(recipe)
+        with self._lock:
+            if is_new and self._puts == puts:
+                self._missing.note_new(recipe)
+            else:
+                self._missing.note_absent(keys)
+
+    def _is_queued(self, recipe: bytes) -> bool:
+        """Return whether rows of a recipe are not in the folder yet."""
+        with self._lock:
+            return any(part.recipe == recipe for part in self._queue)
 
     def _part_for(self, recipe: bytes) -> Part:
         """Return the part of the queue that takes records of a recipe. The lock is held."""
