@@ -157,3 +157,22 @@ def test_recipe_is_not_new_because_the_folder_cannot_be_read(folder):
     folder._reader._rests_until = 0.0
     folder.claim([key(9)])
     assert_equal(folder.get([key(1), key(4)]), rows(1))
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_row_that_is_put_while_it_is_looked_up_is_found_afterwards(folder, monkeypatch, known):
+    if known:
+        folder.put(rows(9))
+        folder.flush()
+    get = folder._reader.get
+
+    def put_meanwhile(keys):
+        found = get(keys)
+        folder.put(rows(1))
+        folder.flush()
+        return found
+
+    monkeypatch.setattr(folder._reader, "get", put_meanwhile)
+    assert folder.get(KEYS) == {}
+    monkeypatch.undo()
+    assert_equal(folder.get(KEYS), rows(1))

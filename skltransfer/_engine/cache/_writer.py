@@ -189,12 +189,14 @@ class FolderCache:
         """Do nothing: rows in folders stay."""
 
     def _note_missing(self, keys: Sequence[bytes], puts: int) -> None:
-        """Note keys that were not found, or that all of their recipe are missing, if nothing was put meanwhile."""
+        """Note keys that were not found, or that all of their recipe are missing, unless rows were put meanwhile."""
         if not keys or self._reader.rests:
             return
         is_new = not self._is_queued(recipe := recipe_of(keys[0])) and self._reader.lacks(recipe)
         with self._lock:
-            if is_new and self._puts == puts:
+            if self._puts != puts:
+                return
+            if is_new:
                 self._missing.note_new(recipe)
             else:
                 self._missing.note_absent(keys)
