@@ -17,7 +17,7 @@ from skltransfer._engine.stream._work import Batch, Item
 CHUNK = 32
 #: Most of them, however many are run together. With thousands in flight the garbage collector looks at every object of
 #: the process again and again (measured: half the time of 400,000 look-ups).
-MOST_READ = 512
+MOST_READ = 256
 #: Samples of a call that are read and looked up without a thread: starting one takes longer (measured: 0.1 ms).
 INLINE = 4
 
