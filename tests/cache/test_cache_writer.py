@@ -79,6 +79,14 @@ def test_thread_writes_what_gathers_and_ends(folder):
     assert_equal(written(folder), rows(1, 2, 3))
 
 
+def test_what_has_gathered_is_written_once_the_end_is_near(never, folder):
+    folder.put(rows(1))
+    (thread,) = writers()
+    folder.expect_end()
+    thread.join(10)
+    assert_equal(written(folder), rows(1))
+
+
 @pytest.mark.parametrize("end", ["end_call", "close", "flush"])
 def test_queued_rows_are_written_at_the_end(never, folder, end):
     many = rows(*range(2 * _writer.TRANSACTION + 1))

@@ -65,3 +65,12 @@ def test_claims_end_with_an_error(form, plan, replace):
         embed(NUMBERED, plan, workers=2, batch_size=4, cache=cache)
     keys = [images.read(picture).digest() + plan.recipe.key.encode() for picture in NUMBERED]
     assert cache.claim(keys) == set(keys)
+
+
+def test_cache_learns_of_the_end_of_a_call_while_its_last_batch_is_run(form, plan, monkeypatch):
+    cache, events = MemoryCache(), []
+    for name in ("put", "expect_end", "end_call"):
+        real = getattr(cache, name)
+        monkeypatch.setattr(cache, name, lambda *given, n=name, r=real: events.append(n) or r(*given))
+    embed(PICTURES[:8], plan, cache=cache, batch_size=8)
+    assert events == ["expect_end", "put", "end_call"]

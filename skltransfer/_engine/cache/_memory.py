@@ -46,6 +46,9 @@ class Cache(Protocol):
     def release(self, keys: Collection[bytes]) -> None:
         """End claims whose rows will not come."""
 
+    def expect_end(self) -> None:
+        """Begin to finish what a call has put: its last batches are being run."""
+
     def end_call(self, recipe: bytes, computed: int) -> None:
         """Finish what a call has put, of so many rows it computed, and warn if some could not be kept."""
 
@@ -151,6 +154,9 @@ class MemoryCache:
         """End claims whose rows will not come."""
         with self._lock:
             self._end_claims(keys)
+
+    def expect_end(self) -> None:
+        """Do nothing: what was put is kept."""
 
     def end_call(self, recipe: bytes, computed: int) -> None:
         """Warn if rows of a recipe could not be kept, once."""

@@ -150,6 +150,10 @@ class FolderCache:
             self._missing.note_release(keys)
         self._writer.release(keys)
 
+    def expect_end(self) -> None:
+        """Write what has gathered without waiting for more."""
+        self._wake.set()
+
     def end_call(self, recipe: bytes, computed: int) -> None:
         """Write what is queued, and warn if rows of a recipe could not be kept, once."""
         self.flush()

@@ -99,6 +99,7 @@ class _Coordinator:
                 yield from self.results.ready()
             self._line_up([], last=True)
             self._wait_for_others(0)
+            self.ledger.expect_end()
             while self.running:
                 self._collect()
                 yield from self.results.ready()

@@ -132,6 +132,11 @@ class Ledger:
         self._claims.end(keys)
         return self._awaited.spread(wanted, items, keys)
 
+    def expect_end(self) -> None:
+        """Say that the last batches are being run."""
+        if self._cache is not None:
+            self._cache.expect_end()
+
     def indices(self, item: Item) -> list[int]:
         """Return the indices that wait for an item's row, once."""
         return self._awaited.take(item)
