@@ -166,7 +166,7 @@ def cold(given: argparse.Namespace) -> Figures:
 
     seconds: dict[str, list[tuple[float, float]]] = {"none": [], "folder": []}
     make = images if given.model.startswith("vision") else texts
-    for number in range(2 * ROUNDS):
+    for number in range(4 * ROUNDS):
         samples = make(given.count, number)
         # The first pass over new samples takes up to a tenth longer.
         PretrainedEmbedder(given.model, cache=None, n_jobs=2).transform(samples)

@@ -10,7 +10,7 @@ import pytest
 from skltransfer._engine import runtime
 from skltransfer._engine.cache import MemoryCache
 from skltransfer._engine.modalities import image as images
-from skltransfer._engine.stream import _batches
+from skltransfer._engine.stream import _batches, _claims, _work
 from skltransfer.errors import SampleError
 from tests.stream.support import NUMBERED, PICTURES, ROWS, embed, slowly
 
@@ -74,3 +74,20 @@ def test_cache_learns_of_the_end_of_a_call_while_its_last_batch_is_run(form, pla
         monkeypatch.setattr(cache, name, lambda *given, n=name, r=real: events.append(n) or r(*given))
     embed(PICTURES[:8], plan, cache=cache, batch_size=8)
     assert events == ["expect_end", "put", "end_call"]
+
+
+@pytest.mark.parametrize(("ahead", "asked"), [(4, [8]), (3, [7, 4]), (0, [4, 4])])
+def test_window_is_claimed_at_once_where_most_of_it_would_be(monkeypatch, ahead, asked):
+    cache, sizes = MemoryCache(), []
+    claim = cache.claim
+    monkeypatch.setattr(MemoryCache, "claims_ahead", ahead)
+    monkeypatch.setattr(cache, "claim", lambda keys: sizes.append(len(keys)) or claim(keys))
+    claims, items = _claims.Claims(cache), [_work.Item(i, "", key=bytes([i]) * 48) for i in range(8)]
+    cache.claim([items[7].key])
+    for _ in range(2):
+        sizes.clear()
+        claims.claim_window(items)
+        claimed = [claims.claim(batch) for batch in claims.ahead([items[:4], items[4:]], [])]
+        assert claimed == [(items[:4], []), (items[4:7], items[7:])]
+        assert sizes == asked
+        claims.release()

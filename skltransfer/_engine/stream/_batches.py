@@ -122,7 +122,10 @@ class _Coordinator:
     def _run_prepared(self, most: int) -> None:
         """Run windows until at most so many are left, and wait when enough batches are in flight."""
         while len(self.ahead) > most:
-            batches = self.ahead.popleft().batches(self.results.note_failures)
+            window = self.ahead.popleft()
+            if self.line.ahead:
+                self.ledger.claim_window(window.items)
+            batches = window.batches(self.results.note_failures)
             # Nothing of the windows ahead is claimed: their order is not known until they are cut.
             for batch in self.ledger.ahead(batches, [] if self.line.ahead else self.waiting):
                 while len(self.running) >= self.line.in_flight:

@@ -26,6 +26,13 @@ class Claims:
         self._coming: Iterable[Item] = ()
         self._decided = 0
 
+    def claim_window(self, items: list[Item]) -> None:
+        """Claim what will be cut into batches, while it is prepared, if most of it would be claimed at once anyway."""
+        self._decided = 0
+        if 2 * self._cache.claims_ahead >= len(items):
+            self._ours |= self._cache.claim([item.key for item in items])
+            self._decided = len(items)
+
     def ahead(self, batches: list[list[Item]], waiting: list[Item]) -> Iterator[list[Item]]:
         """Yield batches, and know what comes after each, so that `claim` can decide on several at once.
 

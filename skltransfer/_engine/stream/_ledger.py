@@ -102,6 +102,11 @@ class Ledger:
         """Return the items that are ours to compute, and those that others compute."""
         return (items, []) if self._claims is None else self._claims.claim(items)
 
+    def claim_window(self, items: list[Item]) -> None:
+        """Claim items whose batches are not cut yet, where that is done at once; see `Claims.claim_window`."""
+        if self._claims is not None:
+            self._claims.claim_window(items)
+
     def ahead(self, batches: list[list[Item]], waiting: list[Item]) -> Iterable[list[Item]]:
         """Return batches to claim one after the other, before those that wait; see `Claims.ahead`."""
         return batches if self._claims is None else self._claims.ahead(batches, waiting)
