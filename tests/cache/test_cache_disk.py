@@ -263,3 +263,16 @@ def test_file_locked_for_ever_by_another_is_one_warning(disk, tmp_path, monkeypa
         put_all(disk, rows(1), rows(2))
     other.close()
     assert len(caught) == 1
+
+
+def test_journal_of_the_database_that_took_the_place_is_left_alone(disk, tmp_path, open_disk):
+    disk.put(rows(1))
+    (disk.folder / DiskCache.FILE).unlink()
+    other = open_disk(disk.folder)
+    journal = disk.folder / f"{DiskCache.FILE}-journal"
+    other._db.execute("BEGIN IMMEDIATE")
+    other._db.execute("INSERT INTO counts VALUES (x'00', 1, 1)")
+    assert journal.exists()
+    disk.close()
+    assert journal.exists()
+    other._db.execute("ROLLBACK")

@@ -30,38 +30,38 @@ KEYS = [key(1), key(2), key(3)]
 def test_nothing_is_missing_before_the_first_look(clock):
     known = _missing.Missing()
     known.note_absent(KEYS)
-    assert [*known.others(KEYS)] == KEYS
+    assert [*known.possible(KEYS)] == KEYS
 
 
 def test_what_was_not_found_is_missing_until_it_is_put(missing):
     missing.note_absent(KEYS[:2])
-    assert [*missing.others(KEYS)] == [key(3)]
+    assert [*missing.possible(KEYS)] == [key(3)]
     missing.note_put([key(1)], RECIPE)
-    assert [*missing.others(KEYS)] == [key(1), key(3)]
+    assert [*missing.possible(KEYS)] == [key(1), key(3)]
 
 
 def test_all_of_a_new_recipe_is_missing_until_it_is_put(missing):
     missing.note_new(RECIPE)
-    assert [*missing.others(KEYS)] == []
+    assert [*missing.possible(KEYS)] == []
     missing.note_put([key(2)], RECIPE)
-    assert [*missing.others(KEYS)] == [key(2)]
+    assert [*missing.possible(KEYS)] == [key(2)]
     other = [key(1, b"o" * 32)]
-    assert [*missing.others(other)] == other
+    assert [*missing.possible(other)] == other
 
 
 @pytest.mark.parametrize("what", ["note_absent", "note_new"])
 def test_nothing_is_missing_once_others_changed_the_folder(missing, what):
     getattr(missing, what)(KEYS if what == "note_absent" else RECIPE)
-    assert [*missing.others(KEYS)] == []
+    assert [*missing.possible(KEYS)] == []
     missing.note_claims(set(), 2)
-    assert [*missing.others(KEYS)] == KEYS
+    assert [*missing.possible(KEYS)] == KEYS
 
 
 @pytest.mark.parametrize("what", ["note_absent", "note_new"])
 def test_nothing_is_missing_that_was_not_claimed_for_a_while(missing, clock, what):
     getattr(missing, what)(KEYS if what == "note_absent" else RECIPE)
     clock[0] += _missing.FRESH
-    assert [*missing.others(KEYS)] == KEYS
+    assert [*missing.possible(KEYS)] == KEYS
 
 
 def test_what_was_claimed_is_missing_for_as_long_as_it_takes(missing, clock):
@@ -69,20 +69,20 @@ def test_what_was_claimed_is_missing_for_as_long_as_it_takes(missing, clock):
     missing.note_claims({key(1), key(2)}, 1)
     clock[0] += 60.0
     missing.note_claims(set(), 2)
-    assert [*missing.others(KEYS)] == [key(3)]
+    assert [*missing.possible(KEYS)] == [key(3)]
     missing.note_release([key(1)])
     missing.note_put([key(2)], RECIPE)
-    assert [*missing.others(KEYS)] == KEYS
+    assert [*missing.possible(KEYS)] == KEYS
 
 
 def test_what_is_remembered_is_bounded(missing, monkeypatch):
     monkeypatch.setattr(_missing, "MOST", 2)
     missing.note_absent(KEYS)
     missing.note_absent([key(4)])
-    assert [*missing.others([*KEYS, key(4)])] == KEYS
+    assert [*missing.possible([*KEYS, key(4)])] == KEYS
     missing.note_new(RECIPE)
     missing.note_put(KEYS, RECIPE)
-    assert [*missing.others([key(5)])] == [key(5)]
+    assert [*missing.possible([key(5)])] == [key(5)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -216,7 +216,7 @@ class DiskCache:
 
     def _disconnect(self) -> None:
         if self._db is not None:
-            _folder.close_database(self._db)
+            _folder.close_database(self._db, is_there=not self._is_moved())
         self._db = None
 
     def _is_moved(self) -> bool:

@@ -112,11 +112,16 @@ def open_database(folder: Path, *, new: bool = False) -> sqlite3.Connection:
             return db
 
 
-def close_database(db: sqlite3.Connection) -> None:
-    """Remove the journal, unless another process needs it, and close the connection."""
-    with contextlib.suppress(sqlite3.Error):
-        db.execute("PRAGMA busy_timeout = 0")
-        db.execute("PRAGMA journal_mode = DELETE")
+def close_database(db: sqlite3.Connection, *, is_there: bool = True) -> None:
+    """Close a connection. The journal is removed, unless a transaction of another needs it.
+
+    If the database is not there any more, a journal of its name is that of the one that took its place.
+    """
+    if is_there:
+        with contextlib.suppress(sqlite3.Error):
+            db.execute("PRAGMA busy_timeout = 0")
+            if not is_mapped(db):
+                db.execute("PRAGMA journal_mode = DELETE")
     db.close()
 
 

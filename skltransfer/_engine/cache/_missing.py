@@ -17,7 +17,7 @@ class Missing:
     """Keys whose rows nobody can have put. The cache's lock is held whenever it is used.
 
     They were looked up and not found, or this process has not put them and their recipe was new to the folder. Both
-    holds until another process changes the folder, as far as the last claim saw; and what was missing when this process
+    hold until another process changes the folder, as far as the last claim saw; and what was missing when this process
     claimed it nobody else computes.
     """
 
@@ -29,7 +29,7 @@ class Missing:
         self._version: object = None
         self._checked = -FRESH
 
-    def others(self, keys: Sequence[bytes]) -> Sequence[bytes]:
+    def possible(self, keys: Sequence[bytes]) -> Sequence[bytes]:
         """Return those of the keys, all of one recipe, whose rows may be there."""
         fresh = time.monotonic() - self._checked < FRESH
         if fresh and keys and (put := self._put.get(recipe_of(keys[0]))) is not None:

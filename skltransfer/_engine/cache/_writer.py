@@ -85,7 +85,7 @@ class FolderCache:
         self._queued = 0
         self._writing = False
         self._thread: threading.Thread | None = None
-        #: Set when there is no more to come.
+        #: Set when it is not worth waiting for more.
         self._wake = threading.Event()
         self._closed = False
         self._missing = Missing()
@@ -108,7 +108,7 @@ class FolderCache:
         """Return the rows that are known and whose checksum holds."""
         known: dict[bytes, Row] = {}
         with self._lock:
-            puts, asked = self._puts, self._missing.others(keys)
+            puts, asked = self._puts, self._missing.possible(keys)
             if asked:
                 waiting = [(key, part.records[key]) for part in self._queue for key in asked if key in part.records]
                 known = {key: row for key, record in waiting if (row := decode(key, record)) is not None}
