@@ -74,6 +74,8 @@ class Ledger:
         self._shape = None if plan.ragged else plan.shape
         self._wider = _kept(plan.wider, cache)
         self._awaited = Awaited()
+        #: Returns the indices that wait for an item's row, once.
+        self.indices = self._awaited.take
         self._claims = None if cache is None else Claims(cache)
         #: Rows that were computed and put into the cache.
         self._computed = 0
@@ -127,9 +129,7 @@ class Ledger:
         if self._cache is None or self._claims is None:
             return wanted
         keys = [item.key for item in items]
-        kept = dict(zip(keys, rows, strict=True))
-        if not finite:
-            kept = {key: row for key, row in kept.items() if np.isfinite(row).all()}
+        kept = {key: row for key, row in zip(keys, rows, strict=True) if finite or np.isfinite(row).all()}
         self._cache.put(kept)
         self._computed += len(kept)
         if len(kept) < len(keys):
@@ -138,13 +138,9 @@ class Ledger:
         return self._awaited.spread(wanted, items, keys)
 
     def expect_end(self) -> None:
-        """Say that the last batches are being run."""
+        """Begin to finish what was put: the last batches are being run."""
         if self._cache is not None:
             self._cache.expect_end()
-
-    def indices(self, item: Item) -> list[int]:
-        """Return the indices that wait for an item's row, once."""
-        return self._awaited.take(item)
 
     def release(self, keys: Set[bytes] | None = None) -> None:
         """End claims whose rows will not come; by default all of ours, and with them the call."""
