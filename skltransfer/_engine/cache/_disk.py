@@ -94,12 +94,8 @@ class DiskCache:
         return self._closed or time.monotonic() < self._rests_until
 
     def holds(self, recipe: bytes) -> bool:
-        """Return whether a row of a recipe was ever put."""
-        return self._use(lambda db: _was_put(db, recipe), otherwise=False)
-
-    def lacks(self, recipe: bytes) -> bool:
-        """Return whether it is certain that no row of a recipe was ever put."""
-        return self._use(lambda db: not _was_put(db, recipe), otherwise=False)
+        """Return whether there may be rows of a recipe; so it is where the folder cannot be read."""
+        return self._use(lambda db: _was_put(db, recipe), otherwise=True)
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
         """Return the rows that are known and whose checksum holds."""

@@ -188,7 +188,7 @@ def _prepare(db: sqlite3.Connection) -> None:
     for setting in SETTINGS:
         db.execute(setting)
     _leave_log(db)
-    # The journal is overwritten: to create and remove a file takes as long as fifty rows.
+    # The journal is overwritten: to create and remove one takes as long as a fifth of the rows of a transaction.
     db.execute("PRAGMA journal_mode = PERSIST")
     db.execute(f"PRAGMA journal_size_limit = {JOURNAL}")
     check_schema(db)

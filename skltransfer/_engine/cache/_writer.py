@@ -101,8 +101,10 @@ class FolderCache:
         return min(MOST_CLAIMED, int(CLAIMED * self._rate.per_second))
 
     def holds(self, recipe: bytes) -> bool:
-        """Return whether a row of a recipe was ever put."""
-        return self._is_queued(recipe) or self._reader.holds(recipe)
+        """Return whether there may be rows of a recipe."""
+        with self._lock:
+            waiting = any(part.recipe == recipe for part in self._queue)
+        return waiting or self._reader.holds(recipe)
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
         """Return the rows that are known and whose checksum holds."""
@@ -196,7 +198,7 @@ class FolderCache:
         """Note keys that were not found, or that all of their recipe are missing, unless rows were put meanwhile."""
         if not keys or self._reader.rests:
             return
-        is_new = not self._is_queued(recipe := recipe_of(keys[0])) and self._reader.lacks(recipe)
+        is_new = not self.holds(recipe := recipe_of(keys[0]))
         with self._lock:
             if self._puts != puts:
                 return
@@ -204,11 +206,6 @@ class FolderCache:
                 self._missing.note_new(recipe)
             else:
                 self._missing.note_absent(keys)
-
-    def _is_queued(self, recipe: bytes) -> bool:
-        """Return whether rows of a recipe are not in the folder yet."""
-        with self._lock:
-            return any(part.recipe == recipe for part in self._queue)
 
     def _part_for(self, recipe: bytes) -> Part:
         """Return the part of the queue that takes records of a recipe. The lock is held."""

@@ -59,7 +59,7 @@ class Source(NamedTuple):
 
     def digest(self) -> bytes:
         """Compute the fingerprint: 16 bytes."""
-        hasher = HASHER.copy()  # half the time of a new one
+        hasher = HASHER.copy()  # three fifths of the time of a new one
         hasher.update(self.data.encode())
         return hasher.digest()
 
